@@ -1,0 +1,46 @@
+"""Streams of market data: what a program that writes or reads them needs, each loaded when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streams.errors import SeamlessError
+    from streams.producer import GovernedProducer, ProduceRefused
+    from streams.settings import Settings, load_settings
+    from streams.subscription import Subscription, subscribe
+
+__all__ = [
+    "GovernedProducer",
+    "ProduceRefused",
+    "SeamlessError",
+    "Settings",
+    "Subscription",
+    "load_settings",
+    "subscribe",
+]
+
+_HOMES = {
+    "GovernedProducer": "streams.producer",
+    "ProduceRefused": "streams.producer",
+    "SeamlessError": "streams.errors",
+    "Settings": "streams.settings",
+    "Subscription": "streams.subscription",
+    "load_settings": "streams.settings",
+    "subscribe": "streams.subscription",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562): Kafka and polars take a second that not every program should pay."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

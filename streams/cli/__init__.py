@@ -1,0 +1,45 @@
+"""The `seamless` command: one module per group of commands, put together here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from streams.cli.config import app as _config
+from streams.cli.conformance import app as _conformance
+from streams.cli.demo import demo
+from streams.cli.normalize import normalize
+from streams.cli.produce import produce
+from streams.cli.quarantine import app as _quarantine
+from streams.cli.schema import app as _schema
+from streams.cli.stack import down, status, up
+from streams.cli.tail import tail
+from streams.cli.topics import app as _topics
+from streams.errors import SeamlessError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="seamless",
+    help="A streaming data provider on Kafka: market data that is complete, correct and on time.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+for _command in (up, down, status, demo, normalize, produce, tail):
+    app.command()(_command)
+for _group in (_config, _conformance, _quarantine, _schema, _topics):
+    app.add_typer(_group)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is a message and exit code 2, never a trace."""
+    try:
+        app()
+    except SeamlessError as error:
+        Console(stderr=True, highlight=False).print("[bold red]error:[/] " + escape(str(error)), soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,206 @@
+"""The metrics of every process: one table of them, and objects to record with that already know the world.
+
+The only module that imports prometheus_client. Each process makes one `Metrics`, with a registry of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+__all__ = ["ABORT_REASONS", "CONTENT_TYPE", "METRICS", "AbortReason", "MetricDefinition", "Metrics"]
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+WORLD = "world_id"
+AbortReason = Literal["fenced", "timeout", "rebalance", "retriable", "shutdown", "error"]
+ABORT_REASONS: tuple[AbortReason, ...] = ("fenced", "timeout", "rebalance", "retriable", "shutdown", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDefinition:
+    """One row of the table: `labels` are those besides `world_id`, which every metric carries."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+METRICS: tuple[MetricDefinition, ...] = (
+    MetricDefinition(
+        "seamless_conformance_flag_total",
+        "counter",
+        ("flag", "dataset", "interval"),
+        "Rows that conformance flagged, by flag; a row with two flags counts under both.",
+    ),
+    MetricDefinition(
+        "seamless_conformance_warning_total",
+        "counter",
+        ("flag", "dataset", "interval"),
+        "Rows that passed with a warning, by flag; the part of the flagged rows that broke no rule.",
+    ),
+    MetricDefinition("seamless_rows_in_total", "counter", ("dataset",), "Raw rows whose transaction was committed."),
+    MetricDefinition("seamless_rows_out_total", "counter", ("dataset",), "Rows committed to the normalized topic."),
+    MetricDefinition(
+        "seamless_rows_quarantined_total", "counter", ("dataset",), "Rows committed to the quarantine topic."
+    ),
+    MetricDefinition(
+        "seamless_rows_dropped_total", "counter", ("dataset",), "Rows dropped as duplicates of equal content."
+    ),
+    MetricDefinition("seamless_transactions_total", "counter", (), "Transactions committed."),
+    MetricDefinition(
+        "seamless_transaction_aborts_total",
+        "counter",
+        ("reason",),
+        "Transactions aborted, by reason; their rows come again.",
+    ),
+    MetricDefinition(
+        "seamless_commit_seconds", "histogram", (), "Seconds from the end of a batch to its commit.", _SECONDS
+    ),
+    MetricDefinition(
+        "seamless_lag_records",
+        "gauge",
+        ("topic", "partition"),
+        "Records between the committed offset and the last stable offset of an assigned partition.",
+    ),
+    MetricDefinition(
+        "seamless_dataset_stopped",
+        "gauge",
+        ("dataset",),
+        "1 while a dataset is stopped, as too much of it is bad; else 0.",
+    ),
+    MetricDefinition(
+        "seamless_registry_wait",
+        "gauge",
+        ("dataset",),
+        "Schema ids that records carry and the registry does not know yet.",
+    ),
+    MetricDefinition(
+        "seamless_schema_decode_fallback_total",
+        "counter",
+        ("dataset",),
+        "Records that the fast codec could not decode, and that the reference codec was asked about.",
+    ),
+    MetricDefinition(
+        "seamless_restore_seconds",
+        "gauge",
+        ("dataset",),
+        "Seconds that the latest reading of a dataset's state took.",
+    ),
+    MetricDefinition("seamless_build_info", "gauge", ("version",), "Always 1; its labels say what runs."),
+)
+
+
+class CounterMetric:
+    """A count that only grows."""
+
+    def __init__(self, definition: MetricDefinition, world: str, registry: CollectorRegistry) -> None:
+        self._world = world
+        self._metric = Counter(definition.name, definition.help, (*definition.labels, WORLD), registry=registry)
+
+    def add(self, amount: float = 1, /, **labels: str) -> None:
+        """Count `amount` more (not negative); ValueError for labels that are not the metric's own."""
+        self._metric.labels(**labels, world_id=self._world).inc(amount)
+
+
+class GaugeMetric:
+    """A value that goes up and down."""
+
+    def __init__(self, definition: MetricDefinition, world: str, registry: CollectorRegistry) -> None:
+        self._world = world
+        self._labels = definition.labels
+        self._metric = Gauge(definition.name, definition.help, (*definition.labels, WORLD), registry=registry)
+
+    def set(self, value: float, /, **labels: str) -> None:
+        """Set the value; ValueError for labels that are not the metric's own."""
+        self._metric.labels(**labels, world_id=self._world).set(value)
+
+    def remove(self, **labels: str) -> None:
+        """Forget a series, as of a partition that was given away; nothing happens if it is not there."""
+        values = (*(labels[name] for name in self._labels), self._world)
+        if any(values == series for series in list(self._metric._metrics)):
+            self._metric.remove(*values)
+
+
+class HistogramMetric:
+    """A distribution of values."""
+
+    def __init__(self, definition: MetricDefinition, world: str, registry: CollectorRegistry) -> None:
+        self._world = world
+        self._metric = Histogram(
+            definition.name,
+            definition.help,
+            (*definition.labels, WORLD),
+            registry=registry,
+            buckets=definition.buckets,
+        )
+
+    def observe(self, value: float, /, **labels: str) -> None:
+        """Add one value; ValueError for labels that are not the metric's own."""
+        self._metric.labels(**labels, world_id=self._world).observe(value)
+
+
+class Metrics:
+    """All metrics of one process in one world; every attribute is a row of the table without `seamless_`."""
+
+    def __init__(self, world: str, *, version: str = "unknown") -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of creation times beside each counter, of no use here
+        self.world = world
+        self._registry = CollectorRegistry()
+        self._table = {row.name: row for row in METRICS}
+        self.conformance_flag = self._counter("seamless_conformance_flag_total")
+        self.conformance_warning = self._counter("seamless_conformance_warning_total")
+        self.rows_in = self._counter("seamless_rows_in_total")
+        self.rows_out = self._counter("seamless_rows_out_total")
+        self.rows_quarantined = self._counter("seamless_rows_quarantined_total")
+        self.rows_dropped = self._counter("seamless_rows_dropped_total")
+        self.transactions = self._counter("seamless_transactions_total")
+        self._transaction_aborts = self._counter("seamless_transaction_aborts_total")
+        self.commit_seconds = self._histogram("seamless_commit_seconds")
+        self.lag_records = self._gauge("seamless_lag_records")
+        self.dataset_stopped = self._gauge("seamless_dataset_stopped")
+        self.registry_wait = self._gauge("seamless_registry_wait")
+        self.schema_decode_fallback = self._counter("seamless_schema_decode_fallback_total")
+        self.restore_seconds = self._gauge("seamless_restore_seconds")
+        self._gauge("seamless_build_info").set(1, version=version)
+        for reason in ABORT_REASONS:  # present from the start, so that a first abort shows as a rate
+            self._transaction_aborts.add(0, reason=reason)
+
+    def transaction_aborted(self, reason: str) -> None:
+        """Count an aborted transaction; a reason outside ABORT_REASONS counts as `error`."""
+        self._transaction_aborts.add(reason=reason if reason in ABORT_REASONS else "error")
+
+    def conformance(self, dataset: str, interval: str | None, counts: Iterable[tuple[str, int, bool]]) -> None:
+        """Count flagged rows of a committed batch: (flag, rows, whether it is only a warning) each."""
+        for flag, rows, is_warning in counts:
+            labels = {"flag": flag, "dataset": dataset, "interval": interval or "tick"}
+            self.conformance_flag.add(rows, **labels)
+            if is_warning:
+                self.conformance_warning.add(rows, **labels)
+
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus's text format, of type CONTENT_TYPE."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str) -> CounterMetric:
+        return CounterMetric(self._table[name], self.world, self._registry)
+
+    def _gauge(self, name: str) -> GaugeMetric:
+        return GaugeMetric(self._table[name], self.world, self._registry)
+
+    def _histogram(self, name: str) -> HistogramMetric:
+        return HistogramMetric(self._table[name], self.world, self._registry)

@@ -1,0 +1,118 @@
+"""What one dataset's normalizer is made of: its contract, topics, codecs and pipeline, looked up once at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.codec import Encoder
+from schemas.conformance import ConformancePipeline
+from schemas.contract import Contract
+from streams import topics
+from streams.errors import BrokerError, RegistryError
+from streams.events import EventCodec
+from streams.registry import RegisteredSchema, Registry
+from streams.settings import Settings
+from streams.topic_admin import TopicAdmin
+
+__all__ = ["NormalizerJob", "normalizer_group", "registered_contract"]
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizerJob:
+    """Everything about a dataset that does not change while the process runs."""
+
+    dataset: str
+    raw: str
+    normalized: str
+    quarantine: str
+    state: str
+    reports: str
+    group: str
+    contract: Contract
+    contract_version: int
+    pipeline: ConformancePipeline
+    encoder: Encoder
+    state_codec: EventCodec
+    report_codec: EventCodec
+    quarantine_codec: EventCodec
+
+    @classmethod
+    def prepare(cls, settings: Settings, dataset: str, registry: Registry) -> NormalizerJob:
+        """Look everything up.
+
+        Raises:
+            SettingsError: if the dataset is not configured.
+            RegistryError: if a subject is not registered, or the registry cannot be reached.
+            ContractError: if the registered contract is broken.
+            BrokerError: if a topic is missing or has another number of partitions, or Kafka cannot be reached.
+        """
+        world, wanted = settings.world, settings.dataset(dataset)
+        registered = registered_contract(registry, world, dataset)
+        contract = Contract.parse(registered.schema)
+        pipeline = ConformancePipeline(
+            contract,
+            settings.mode_of(dataset),
+            dataset=dataset,
+            world=world,
+            interval_ns=wanted.interval_ns(),
+            calendar=wanted.calendar,
+            lateness_ns=wanted.lateness_ns(),
+            memory=settings.conformance.memory,
+            timezone=wanted.timezone,
+            version=registered.version,
+        )
+        quarantine, state = topics.quarantine(world, dataset), topics.conformance_state(world, dataset)
+        reports = topics.conformance_reports(world)
+        _check_topics(settings, dataset)
+        return cls(
+            dataset=dataset,
+            raw=topics.raw(world, dataset),
+            normalized=topics.normalized(world, dataset),
+            quarantine=quarantine,
+            state=state,
+            reports=reports,
+            group=normalizer_group(world, dataset),
+            contract=contract,
+            contract_version=registered.version,
+            pipeline=pipeline,
+            encoder=Encoder(contract.record, registered.id),
+            state_codec=EventCodec(registry, state, "conformance_state"),
+            report_codec=EventCodec(registry, reports, "conformance_report"),
+            quarantine_codec=EventCodec(registry, quarantine, "quarantined_row"),
+        )
+
+
+def normalizer_group(world: str, dataset: str) -> str:
+    """Return the consumer group whose offsets say how far a dataset is normalized."""
+    return f"{world}.normalizer.{dataset}"
+
+
+def registered_contract(registry: Registry, world: str, dataset: str) -> RegisteredSchema:
+    """Return the newest contract registered for a dataset.
+
+    Raises:
+        RegistryError: if there is none; the registry, not a file, is where the contract in force stands.
+    """
+    subject = topics.subject(topics.normalized(world, dataset))
+    found = registry.latest(subject)
+    if found is None:
+        raise RegistryError(f"no contract is registered under {subject}: run `seamless schema register`")
+    return found
+
+
+def _check_topics(settings: Settings, dataset: str) -> None:
+    """A row goes to the partition of its raw row in every topic of the dataset, so all must have as many."""
+    world, partitions = settings.world, settings.dataset(dataset).partitions
+    wanted = [spec(world, dataset) for spec in (topics.raw, topics.normalized, topics.quarantine)]
+    wanted.append(topics.conformance_state(world, dataset))
+    reports = topics.conformance_reports(world)
+    found = TopicAdmin(settings.kafka).existing([*wanted, reports])
+    missing = [name for name in (*wanted, reports) if name not in found]
+    if missing:
+        raise BrokerError(f"there is no topic {', '.join(missing)}: run `seamless topics apply`")
+    for name in wanted:
+        if found[name].partitions != partitions:
+            raise BrokerError(
+                f"the topic {name} has {found[name].partitions} partitions, and the settings say {partitions}: set "
+                f"seamless.datasets.{dataset}.partitions to what all topics of the dataset have"
+            )

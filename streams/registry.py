@@ -1,0 +1,308 @@
+"""The schema registry: a thin adapter over confluent_kafka's client that always ends, in our errors.
+
+Avro schemas are dictionaries on our side, canonical JSON on the wire; custom attributes stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+# the client takes httpx2 where installed, else httpx: only errors of the same one can be caught
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from streams.errors import RegistryError, SettingsError
+from streams.settings_kafka import RegistrySettings
+
+__all__ = [
+    "AvroSchema",
+    "RegisteredSchema",
+    "Registry",
+    "RegistryUnavailable",
+    "SchemaRefused",
+    "UnknownSchemaId",
+    "UnusableSchema",
+    "canonical",
+]
+
+AvroSchema = dict[str, Any]
+Answer = TypeVar("Answer")
+
+# An outage is reported within a few timeouts; whoever can wait longer (the normalizer) asks again itself.
+_RETRIES = {"max.retries": 2, "retries.wait.ms": 100, "retries.max.wait.ms": 1_000}
+_SUBJECT_UNKNOWN = {40401, 40402, 40403}
+_ID_UNKNOWN = 40403
+
+
+class RegistryUnavailable(RegistryError):  # noqa: N818 - named for the state, as callers wait for its end
+    """The registry cannot be reached, or what answers is not working; asking later may succeed."""
+
+
+class UnknownSchemaId(RegistryError):  # noqa: N818 - a fact about an id, not a failure of the registry
+    """The registry answers, and has no schema of this id (yet)."""
+
+    def __init__(self, schema_id: int, url: str) -> None:
+        self.schema_id = schema_id
+        super().__init__(
+            f"The registry at {url} has no schema with id {schema_id}. Register the schema, or check "
+            "that producer and reader use the same registry (seamless.registry.url)."
+        )
+
+
+class SchemaRefused(RegistryError):  # noqa: N818 - the registry's verdict
+    """The registry will not take this schema: it breaks compatibility, or is no valid schema."""
+
+
+class UnusableSchema(RegistryError):  # noqa: N818 - a fact about a schema, not a failure of the registry
+    """The registry has a schema there that is not Avro."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredSchema:
+    """A schema as the registry knows it: its global id, and its version within the subject."""
+
+    subject: str
+    id: int
+    version: int
+    schema: AvroSchema
+
+
+def canonical(schema: AvroSchema) -> str:
+    """Return the JSON sent to the registry: names in order, no white space: equal schemas, equal text."""
+    return json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
+
+
+class Registry:
+    """A registry at one URL. Safe to share between threads.
+
+    Every method raises RegistryUnavailable when the registry is down, too slow or answers nonsense, and
+    RegistryError when it says no, for instance for want of credentials. None waits longer than three timeouts
+    and two seconds.
+    """
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self.url = settings.url
+        try:
+            self._client = SchemaRegistryClient(_client_config(settings))
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"The registry client cannot be set up: {error}. Check ca_path, cert_path and key_path in "
+                "seamless.registry."
+            ) from error
+        self._finalizer = weakref.finalize(self, self._client.close)
+        self._by_id: dict[int, AvroSchema] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections; also done when the object is forgotten."""
+        self._finalizer()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def schema_by_id(self, schema_id: int) -> AvroSchema:
+        """Return the schema of an id; treat it as read-only, as it is remembered for ever.
+
+        Raises UnknownSchemaId; that answer is not remembered.
+        """
+        with self._lock:
+            known = self._by_id.get(schema_id)
+        if known is None:
+            try:
+                known = _parsed(self._ask(lambda: self._client.get_schema(schema_id)), f"id {schema_id}")
+            except _Refusal as refusal:
+                if refusal.code == _ID_UNKNOWN:
+                    raise UnknownSchemaId(schema_id, self.url) from None
+                raise refusal.as_error() from None
+            with self._lock:
+                known = self._by_id.setdefault(schema_id, known)
+        return known
+
+    def latest(self, subject: str) -> RegisteredSchema | None:
+        """Return the newest version under a subject, None if there is none. Asks the registry each time."""
+        return self._one(subject, lambda: self._client.get_latest_version(subject))
+
+    def version(self, subject: str, version: int) -> RegisteredSchema | None:
+        """Return one version under a subject, None if there is no such subject or version."""
+        return self._one(subject, lambda: self._client.get_version(subject, version))
+
+    def lookup(self, subject: str, schema: AvroSchema) -> RegisteredSchema | None:
+        """Return where this very schema is registered under the subject, None if it is not."""
+        return self._one(subject, lambda: self._client.lookup_schema(subject, _wire(schema)))
+
+    def register(self, subject: str, schema: AvroSchema) -> RegisteredSchema:
+        """Register a schema and return it with its id and version; a schema already there keeps both.
+
+        Raises SchemaRefused, with the registry's reason, if it is incompatible or no valid schema.
+        """
+        try:
+            self._ask(lambda: self._client.register_schema(subject, _wire(schema)))
+        except _Refusal as refusal:
+            if refusal.status in (409, 422):
+                raise SchemaRefused(
+                    f"The registry refuses the schema for {subject}: {refusal.reason}. Change it so that "
+                    "readers of earlier versions can read it (added fields need defaults), or use a new one."
+                ) from None
+            raise refusal.as_error() from None
+        found = self.lookup(subject, schema)
+        if found is None:
+            raise RegistryError(
+                f"The registry at {self.url} took a schema for {subject} and cannot find it again; "
+                "somebody deleted it at this moment, or the registry changes schemas that it stores."
+            )
+        return found
+
+    def subjects(self) -> list[str]:
+        """Return all subjects, sorted."""
+        try:
+            return sorted(self._ask(lambda: self._client.get_subjects()))
+        except _Refusal as refusal:
+            raise refusal.as_error() from None
+
+    def check_compatible(self, subject: str, schema: AvroSchema) -> list[str]:
+        """Return why the subject would refuse the schema, empty if it would not or has no version yet."""
+        path = f"compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
+        try:
+            # the client's own method asks the same and throws the reasons away
+            return self._ask(lambda: _reasons(self._client._rest_client.post(path, body=_wire(schema).to_dict())))
+        except _Refusal as refusal:
+            if refusal.code in _SUBJECT_UNKNOWN:
+                return []
+            if refusal.status == 422:
+                return [refusal.reason]
+            raise refusal.as_error() from None
+
+    def compatibility(self, subject: str) -> str:
+        """Return the compatibility level that holds for a subject: its own, else the registry's general one."""
+        try:
+            return self._level(subject)
+        except _Refusal as refusal:
+            if refusal.status != 404:
+                raise refusal.as_error() from None
+        try:  # a registry may say 404 for a subject without a level of its own
+            return self._level(None)
+        except _Refusal as refusal:
+            raise refusal.as_error() from None
+
+    def _level(self, subject: str | None) -> str:
+        return str(self._ask(lambda: self._client.get_compatibility(subject)))
+
+    def set_compatibility(self, subject: str, level: str) -> None:
+        """Set a subject's compatibility level, such as FULL_TRANSITIVE; it need not exist yet."""
+        try:
+            self._ask(lambda: self._client.set_compatibility(subject, level))
+        except _Refusal as refusal:
+            raise refusal.as_error() from None
+
+    def _one(self, subject: str, call: Callable[[], Any]) -> RegisteredSchema | None:
+        try:
+            found = self._ask(call)
+        except _Refusal as refusal:
+            if refusal.code in _SUBJECT_UNKNOWN:
+                return None
+            raise refusal.as_error() from None
+        return RegisteredSchema(
+            subject=subject,
+            id=found.schema_id,
+            version=found.version,
+            schema=_parsed(found.schema, f"subject {subject}"),
+        )
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer:
+        """Make one call; raise _Refusal for a considered no, RegistryUnavailable for what time may mend."""
+        try:
+            return call()
+        except SchemaRegistryError as error:
+            if error.http_status_code >= 500 or error.http_status_code in (408, 429):
+                raise self._unavailable(f"answered with HTTP status {error.http_status_code}") from error
+            raise _Refusal(self.url, error) from error
+        except httpx.TimeoutException as error:
+            raise self._unavailable("did not answer in time") from error
+        except (httpx.HTTPError, OSError) as error:
+            raise self._unavailable(f"cannot be reached ({error})") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._unavailable(f"gave an answer that is no registry's ({type(error).__name__})") from error
+
+    def _unavailable(self, what: str) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"The registry at {self.url} {what}. Check that it runs and that seamless.registry.url is right; "
+            "`seamless up` starts one."
+        )
+
+
+class _Refusal(Exception):  # noqa: N818 - never leaves this module
+    """A considered no from the registry."""
+
+    def __init__(self, url: str, error: SchemaRegistryError) -> None:
+        self.status: int = error.http_status_code
+        self.code: int | None = error.error_code
+        self.reason = str(error.error_message or "no reason given").rstrip(".")
+        self._url = url
+        super().__init__(self.reason)
+
+    def as_error(self) -> RegistryError:
+        """Return the error for a caller that did not expect this no."""
+        if self.status in (401, 403):
+            remedy = "Set seamless.registry.user and password, or bearer_token, of someone who may do this"
+        elif self.status == 404:
+            remedy = "Check that seamless.registry.url is the root of the registry's Confluent API"
+        else:
+            remedy = "Change what was asked for accordingly"
+        return RegistryError(f"The registry at {self._url} says no (HTTP {self.status}): {self.reason}. {remedy}.")
+
+
+def _client_config(settings: RegistrySettings) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "url": settings.url,
+        "timeout": settings.timeout,
+        "cache.latest.ttl.sec": 0,  # otherwise a new version is never seen
+        **_RETRIES,
+    }
+    if settings.user is not None and settings.password is not None:
+        config["basic.auth.user.info"] = f"{settings.user}:{settings.password.get_secret_value()}"
+    if settings.bearer_token is not None:
+        config["bearer.auth.credentials.source"] = "STATIC_TOKEN"
+        config["bearer.auth.token"] = settings.bearer_token.get_secret_value()
+        # the client insists on a cluster, a header that a registry with only one tenant ignores
+        config["bearer.auth.logical.cluster"] = settings.logical_cluster or "default"
+    paths = {
+        "ssl.ca.location": settings.ca_path,
+        "ssl.certificate.location": settings.cert_path,
+        "ssl.key.location": settings.key_path,
+    }
+    return config | {name: path for name, path in paths.items() if path is not None}
+
+
+def _wire(schema: AvroSchema) -> Schema:
+    return Schema(canonical(schema), schema_type="AVRO")
+
+
+def _reasons(answer: dict[str, Any]) -> list[str]:
+    if answer["is_compatible"]:
+        return []
+    return [str(reason) for reason in answer.get("messages") or ["the registry gives no reason"]]
+
+
+def _parsed(schema: Schema, what: str) -> AvroSchema:
+    if schema.schema_type not in (None, "AVRO"):
+        raise UnusableSchema(
+            f"The schema of {what} is {schema.schema_type}; Seamless reads AVRO only. Use another subject."
+        )
+    try:
+        parsed = json.loads(schema.schema_str or "")
+    except (TypeError, ValueError) as error:
+        raise RegistryUnavailable(
+            f"The registry gave a schema of {what} that is no JSON. Ask again or repair it."
+        ) from error
+    return parsed if isinstance(parsed, dict) else {"type": parsed}
