@@ -1,0 +1,72 @@
+"""`seamless demo` as a newcomer runs it: every count right, and nothing left running, whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from streams.clock import Deadline
+from tests.support.processes import SEAMLESS
+
+pytestmark = pytest.mark.kafka
+
+SECONDS = 240
+
+
+def still_running(folder: Path) -> list[str]:
+    """Command lines of processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if str(folder) in command and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(command)
+    return found
+
+
+def nothing_left(folder: Path) -> bool:
+    """Whether all processes of a folder end, as they are asked to or by their guards."""
+    deadline = Deadline(20)
+    while still_running(folder):
+        if deadline.passed():
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_every_count_is_right_and_nothing_is_left_running(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    done = subprocess.run(
+        [SEAMLESS, "demo", "--dir", folder], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    assert "All 61 counts are what they must be" in done.stdout
+    assert "the producer refuses" in done.stdout
+    assert "✗" not in done.stdout
+    assert done.stderr == ""
+    assert nothing_left(folder)
+
+
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(
+            [SEAMLESS, "demo", "--dir", folder], stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            deadline = Deadline(SECONDS)
+            while not (folder / "logs" / "normalizer.log").exists():  # by then all of its processes run
+                assert process.poll() is None
+                assert not deadline.passed()
+                time.sleep(0.1)
+            assert still_running(folder)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(120) == 130
+        finally:
+            process.kill()
+    assert nothing_left(folder)
+    assert "Traceback" not in (tmp_path / "out").read_text()

@@ -1,0 +1,149 @@
+"""A world of a test's own: its settings file, its topics and its registered schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from schemas.contract import load_contract
+from schemas.events import load_event
+from streams import topics
+from streams.clients import producer_config, reader_config
+from streams.clock import Deadline
+from streams.events import EventCodec
+from streams.offsets import end_offsets
+from streams.registry import RegisteredSchema, Registry
+from streams.settings import Settings, load_settings
+from streams.topic_admin import TopicAdmin
+
+DATASET = "bars"
+
+
+@dataclass(frozen=True)
+class World:
+    """A prepared world with one dataset."""
+
+    settings: Settings
+    config: Path
+    registry: Registry
+    raw_schema: RegisteredSchema
+    contract_schema: RegisteredSchema
+
+    @property
+    def name(self) -> str:
+        return self.settings.world
+
+    def topic(self, kind: str) -> str:
+        """Return a topic of the dataset by kind: raw, normalized, quarantine, conformance_state."""
+        made: str = getattr(topics, kind)(self.name, DATASET)
+        return made
+
+    def produce(self, records: Iterable[tuple[int, bytes | None, bytes | None]]) -> None:
+        """Write (partition, key, value) records to the raw topic and wait until all arrived."""
+        failures: list[Any] = []
+        producer = Producer(producer_config(self.settings))
+
+        def delivered(error: Any, _message: Any) -> None:
+            if error is not None:
+                failures.append(error)
+
+        for partition, key, value in records:
+            while True:
+                try:
+                    producer.produce(self.topic("raw"), value, key, partition, delivered)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+        assert not failures, failures[0]
+
+    def event_codec(self, kind: str, event: str) -> EventCodec:
+        """Return the codec of the events in a topic of the dataset."""
+        return EventCodec(self.registry, self.topic(kind), event)
+
+    def read(self, topic: str, *, seconds: float = 60.0) -> list[Message]:
+        """Return every committed record of a topic, up to its last stable offsets as they are now."""
+        return read_committed(self.settings, topic, seconds=seconds)
+
+
+def make_world(
+    stack: Any,
+    name: str,
+    folder: Path,
+    *,
+    contract: str = "ohlcv",
+    raw: Mapping[str, Any] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+    **sections: Mapping[str, Any],
+) -> World:
+    """Create a world with the dataset `bars`: one-minute bars around the clock in four partitions, blocking mode.
+
+    Args:
+        raw: the raw subject's schema; the contract itself if not given.
+        dataset: settings of the dataset that differ.
+        sections: other sections of the settings, such as normalizer or quarantine.
+    """
+    wanted = {"contract": contract, "interval": "1m", "calendar": "24/7", "mode": "blocking", **(dataset or {})}
+    values: dict[str, Any] = {
+        "world": name,
+        "kafka": {"bootstrap_servers": stack.bootstrap_servers},
+        "registry": {"url": stack.registry_url},
+        "datasets": {DATASET: {k: v for k, v in wanted.items() if v is not None}},
+        **sections,
+    }
+    config = folder / f"{name}.toml"
+    config.write_text("\n".join(_toml(values)), encoding="utf-8")
+    settings = load_settings(config, env={})
+    reports = [t for t in topics.topics_for(settings) if t.kind is topics.Kind.CONFORMANCE_REPORTS]
+    TopicAdmin(settings.kafka).apply([*topics.dataset_topics(settings, DATASET), *reports])
+    registry = Registry(settings.registry)
+    schema = load_contract(contract).schema
+
+    def register(topic: str, value: Mapping[str, Any]) -> RegisteredSchema:
+        return registry.register(topics.subject(topic), dict(value))
+
+    raw_schema = register(topics.raw(name, DATASET), raw or schema)
+    contract_schema = register(topics.normalized(name, DATASET), schema)
+    register(topics.quarantine(name, DATASET), load_event("quarantined_row"))
+    register(topics.quarantine_state(name, DATASET), load_event("quarantine_state"))
+    register(topics.conformance_state(name, DATASET), load_event("conformance_state"))
+    register(topics.conformance_reports(name), load_event("conformance_report"))
+    return World(settings, config, registry, raw_schema, contract_schema)
+
+
+def read_committed(settings: Settings, topic: str, *, seconds: float = 60.0) -> list[Message]:
+    """Return every committed record of a topic, partition by partition in offset order."""
+    reader = Consumer(reader_config(settings))
+    deadline = Deadline(seconds)
+    try:
+        count = len(reader.list_topics(topic, timeout=10).topics[topic].partitions)
+        starts = [TopicPartition(topic, p, 0) for p in range(count)]
+        ends = end_offsets(settings, starts, stable=True, deadline=deadline)
+        pending = {p for p, end in ends.items() if end > 0}
+        reader.assign([s for s in starts if s.partition in pending])
+        found: list[Message] = []
+        while pending:
+            assert not deadline.passed(), f"{topic} could not be read to its end"
+            for message in reader.consume(10_000, 0.5):
+                if message.error() is None:
+                    found.append(message)
+                elif (message.offset() or 0) >= ends[message.partition() or 0]:
+                    pending.discard(message.partition() or 0)
+    finally:
+        reader.close()
+    return sorted(found, key=lambda m: (m.partition(), m.offset()))
+
+
+def _toml(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Write settings as dotted keys; JSON's strings, numbers and booleans are TOML's."""
+    lines = []
+    for key, value in values.items():
+        name = prefix + json.dumps(key)
+        lines += _toml(value, name + ".") if isinstance(value, Mapping) else [f"{name} = {json.dumps(value)}"]
+    return lines
