@@ -40,7 +40,8 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write every measurement to this file.")] = None,
 ) -> None:
     """Measure the job consume, decode, check, encode, produce against peers, as ratios in one run."""
-    console = Console()
+    # A log file has no width of its own; the table needs this much to keep its figures whole.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     if (bootstrap is None) != (registry is None):
         raise typer.BadParameter("--bootstrap and --registry go together")
     wanted = {*(names or []), *(only or [])} or set(JOBS)

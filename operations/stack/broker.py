@@ -73,7 +73,8 @@ def format_storage(installation: Installation, folder: Path, ports: Ports) -> No
     properties = folder / ".kafka-format.properties"
     _write_properties(properties, configuration(ports, incoming))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
+    # One id in 64 begins with a dash, which the tool takes for an option unless it is joined to its name.
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(properties)]
     flags = _aot(installation).use_flags()
     try:
         done = subprocess.run(
