@@ -101,6 +101,34 @@ METRICS: tuple[MetricDefinition, ...] = (
         ("dataset",),
         "Seconds that the latest reading of a dataset's state took.",
     ),
+    MetricDefinition(
+        "backfill_completion_ratio",
+        "gauge",
+        ("node_id", "interval"),
+        "Share of the planned rows of a dataset's (node_id) running jobs that is done, 0 to 1; 1 where none runs.",
+    ),
+    MetricDefinition("backfill_jobs_in_progress", "gauge", (), "Backfill jobs that are neither done nor given up."),
+    MetricDefinition("backfill_rows_total", "counter", ("dataset",), "Rows committed to the history topic."),
+    MetricDefinition(
+        "backfill_shard_seconds",
+        "histogram",
+        ("dataset",),
+        "Seconds from the first claim of a shard to its completion.",
+        (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0),
+    ),
+    MetricDefinition("backfill_retry_total", "counter", ("dataset",), "Source errors after which a fetch was retried."),
+    MetricDefinition("backfill_failure_total", "counter", ("dataset",), "Shards given up as failed."),
+    MetricDefinition(
+        "backfill_last_timestamp",
+        "gauge",
+        ("node_id", "interval"),
+        "Greatest event time of a dataset (node_id) that backfill has written, seconds since the epoch.",
+    ),
+    MetricDefinition(
+        "backfill_lease_moves_total", "counter", (), "Shards taken over from another holder before they were done."
+    ),
+    MetricDefinition("backfill_fenced_total", "counter", (), "Chunks refused because their holder had lost the lease."),
+    MetricDefinition("backfill_stalled_leases", "gauge", (), "Shards that run without progress for too long."),
     MetricDefinition("seamless_build_info", "gauge", ("version",), "Always 1; its labels say what runs."),
 )
 
@@ -176,6 +204,16 @@ class Metrics:
         self.registry_wait = self._gauge("seamless_registry_wait")
         self.schema_decode_fallback = self._counter("seamless_schema_decode_fallback_total")
         self.restore_seconds = self._gauge("seamless_restore_seconds")
+        self.backfill_completion_ratio = self._gauge("backfill_completion_ratio")
+        self.backfill_jobs_in_progress = self._gauge("backfill_jobs_in_progress")
+        self.backfill_rows = self._counter("backfill_rows_total")
+        self.backfill_shard_seconds = self._histogram("backfill_shard_seconds")
+        self.backfill_retry = self._counter("backfill_retry_total")
+        self.backfill_failure = self._counter("backfill_failure_total")
+        self.backfill_last_timestamp = self._gauge("backfill_last_timestamp")
+        self.backfill_lease_moves = self._counter("backfill_lease_moves_total")
+        self.backfill_fenced = self._counter("backfill_fenced_total")
+        self.backfill_stalled_leases = self._gauge("backfill_stalled_leases")
         self._gauge("seamless_build_info").set(1, version=version)
         for reason in ABORT_REASONS:  # present from the start, so that a first abort shows as a rate
             self._transaction_aborts.add(0, reason=reason)

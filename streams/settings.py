@@ -16,7 +16,9 @@ from streams.errors import SettingsError
 from streams.settings_kafka import KafkaSettings, RegistrySettings, Section, without_userinfo
 from streams.settings_problems import Problem, from_validation, report
 from streams.settings_sections import (
+    BackfillSettings,
     ConformanceSettings,
+    CoordinatorSettings,
     DatasetSettings,
     LogSettings,
     MetricsSettings,
@@ -29,7 +31,9 @@ from streams.settings_sections import (
 from streams.settings_sources import Origin, Values, environment_values, file_values, nested, override_values
 
 __all__ = [
+    "BackfillSettings",
     "ConformanceSettings",
+    "CoordinatorSettings",
     "DatasetSettings",
     "KafkaSettings",
     "LoadedSettings",
@@ -60,6 +64,8 @@ class Settings(Section):
     normalizer: NormalizerSettings = Field(default_factory=NormalizerSettings)
     quarantine: QuarantineSettings = Field(default_factory=QuarantineSettings)
     producer: ProducerSettings = Field(default_factory=ProducerSettings)
+    backfill: BackfillSettings = Field(default_factory=BackfillSettings)
+    coordinator: CoordinatorSettings = Field(default_factory=CoordinatorSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)

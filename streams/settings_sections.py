@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from streams.calendar_names import calendar_names
 from streams.durations import DAY_NS, MS_NS, duration_ns
 from streams.settings_kafka import Section
 
 __all__ = [
+    "BackfillSettings",
     "ConformanceSettings",
+    "CoordinatorSettings",
     "DatasetSettings",
     "LogSettings",
     "MetricsSettings",
@@ -95,6 +97,44 @@ class QuarantineSettings(Section):
 
     max_share: float = Field(0.5, ge=0, le=1, description="share of rows that may fail before the dataset is stopped")
     window_rows: int = Field(10_000, ge=1, le=10_000_000, description="latest rows over which the share is taken")
+
+
+class BackfillSettings(Section):
+    """How workers fetch history."""
+
+    slots: int = Field(2, ge=1, le=256, description="shards that one worker runs at once")
+    chunk_rows: int = Field(10_000, ge=1, le=1_000_000, description="most rows of one transaction")
+    max_attempts: int = Field(5, ge=1, le=100, description="claims of a shard before it is given up as failed")
+    retries: int = Field(4, ge=0, le=100, description="times that a source error is retried within one claim")
+    retry_base_s: float = Field(0.5, gt=0, le=60, description="first pause after a source error; doubles, with jitter")
+    retry_max_s: float = Field(30.0, gt=0, le=3_600, description="longest pause after a source error")
+    stall_timeout_s: float = Field(60.0, gt=0, le=86_400, description="silence of a slot that ends its process")
+    revoke_deadline_s: float = Field(5.0, gt=0, le=60, description="time for a slot to stop when its lease is revoked")
+    drain_deadline_s: float = Field(20.0, gt=0, le=3_600, description="time to finish chunks when told to end")
+    transaction_timeout_ms: int = Field(
+        5_000, ge=1_000, le=900_000, description="after this the broker aborts a dead worker's transaction"
+    )
+    max_overrun: float = Field(
+        20.0, ge=1, le=10_000, description="rows a source may give, as a multiple of what was estimated"
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> BackfillSettings:
+        if self.retry_max_s < self.retry_base_s:
+            raise ValueError("retry_max_s is less than retry_base_s, so pauses could not grow")
+        return self
+
+
+class CoordinatorSettings(Section):
+    """The coordinator service, and how its clients reach it; its address is seamless.coordinator_url."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address that the service listens on")
+    port: int = Field(8090, ge=0, le=65_535, description="port that it listens on; 0: any free one")
+    token: SecretStr | None = Field(None, description="bearer token for everything that changes something")
+    max_body_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request that it reads")
+    stalled_after_s: float = Field(60.0, gt=0, le=86_400, description="age of progress at which a lease is stalled")
+    timeout_s: float = Field(10.0, gt=0, le=300, description="client: seconds to wait for one answer")
+    retries: int = Field(3, ge=0, le=20, description="client: times that an unanswered request is sent again")
 
 
 class ProducerSettings(Section):

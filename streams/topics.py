@@ -30,6 +30,7 @@ __all__ = [
     "TopicSpec",
     "backfill_control",
     "backfill_dlq",
+    "backfill_leases",
     "backfill_progress",
     "backfill_shards",
     "backfill_shards_urgent",
@@ -75,6 +76,7 @@ class Kind(StrEnum):
     BACKFILL_SHARDS_URGENT = "backfill.shards.urgent"
     BACKFILL_PROGRESS = "backfill.progress"
     BACKFILL_CONTROL = "backfill.control"
+    BACKFILL_LEASES = "backfill.leases"
     BACKFILL_DLQ = "backfill.dlq"
     SLA_OBSERVATIONS = "sla.observations"
     SLA_BREACHES = "sla.breaches"
@@ -262,8 +264,19 @@ TOPICS: Mapping[Kind, TopicDefinition] = _table(
         partitions=Partitions.ONE,
         cleanup=Cleanup.COMPACT,
         retention_ms=_FOREVER,
-        holds="An operator's orders to workers: release, retry, skip or cancel.",
+        holds="An operator's orders to workers: pause, resume, cancel, skip or release.",
         config=_STATE,
+    ),
+    TopicDefinition(
+        kind=Kind.BACKFILL_LEASES,
+        per_dataset=False,
+        key="shard id",
+        value="BackfillLease",
+        partitions=Partitions.ONE,
+        cleanup=Cleanup.DELETE,
+        retention_ms=90 * _DAY_MS,
+        holds="Who took, kept, lost and finished each shard, and when: the history behind an explanation.",
+        config=_CARRIED,
     ),
     TopicDefinition(
         kind=Kind.BACKFILL_DLQ,
@@ -425,6 +438,11 @@ def backfill_progress(world: str) -> str:
 def backfill_control(world: str) -> str:
     """Return the compacted topic of operators' orders."""
     return topic_name(Kind.BACKFILL_CONTROL, world)
+
+
+def backfill_leases(world: str) -> str:
+    """Return the log of what happened to the leases of shards."""
+    return topic_name(Kind.BACKFILL_LEASES, world)
 
 
 def backfill_dlq(world: str) -> str:

@@ -57,6 +57,7 @@ def test_topics_of_a_dataset_are_named_by_world_and_dataset(accessor: Callable[[
         (topics.backfill_shards_urgent, "w.backfill.shards.urgent"),
         (topics.backfill_progress, "w.backfill.progress"),
         (topics.backfill_control, "w.backfill.control"),
+        (topics.backfill_leases, "w.backfill.leases"),
         (topics.backfill_dlq, "w.backfill.dlq"),
         (topics.sla_observations, "w.sla.observations"),
         (topics.sla_breaches, "w.sla.breaches"),
