@@ -30,19 +30,25 @@ class Cursor:
 
     Attributes:
         shard, epoch, attempt: what it belongs to.
+        fruitless: claims in a row that committed no chunk.
+        holder: host and process that claimed it last.
         sequence: chunks committed in this epoch.
         at: the source's own place; None before its first batch.
         skip: rows of the batch after `at` that are done, where a batch was too large for one chunk.
-        rows, rejected, outside: rows written, refused by the contract, and dropped as not asked for.
+        rows, rejected, outside, dropped: rows written, refused by the contract, not asked for, and repeated; together
+            all that were fetched.
         digest: of the rows written.
         newest: greatest event time written, nanoseconds since the epoch.
         started_at: when the shard was first claimed in this epoch, milliseconds since the epoch.
         last: newest event time of each symbol, in the contract's units: what conformance remembers across chunks.
+        seen: hashes of each symbol's last row, by which its repetition is known.
     """
 
     shard: str
     epoch: int
     attempt: int
+    fruitless: int = 0
+    holder: str = ""
     sequence: int = 0
     at: str | None = None
     skip: int = 0
@@ -53,14 +59,16 @@ class Cursor:
     newest: int | None = None
     started_at: int = 0
     last: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    seen: dict[str, str] = field(default_factory=dict)
 
     def encode(self) -> str:
-        """Return at most MAX_METADATA ASCII characters; `last` is left out as a whole where it does not fit.
+        """Return at most MAX_METADATA ASCII characters; `seen`, and then `last`, is left out where it does not fit.
 
         Raises:
             CursorError: if the source's own place is too long.
         """
-        for candidate in (self, replace(self, last={})):
+        for candidate in (self, replace(self, seen={}), replace(self, seen={}, last={})):
             text = json.dumps({"v": _VERSION, **asdict(candidate)}, separators=(",", ":"))
             if len(text) <= MAX_METADATA:
                 return text

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from schemas.avro import AvroRecord
 from schemas.contract import Contract
 from streams.errors import SeamlessError
 from streams.registry import Registry
@@ -48,10 +49,12 @@ class SourceBatch:
     Attributes:
         rows: raw rows, in columns that the contract can conform (its names or aliases, its types or castable ones).
         cursor: given to `fetch`, it goes on after these rows. At most 2,000 ASCII characters.
+        schema: the rows' Avro record, if they were Avro; None where the columns' own types tell all.
     """
 
     rows: pa.RecordBatch
     cursor: str
+    schema: AvroRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from schemas.errors import ContractError
 from schemas.rules import Hit
 from schemas.times import believed, known_zone, read_times
 
-__all__ = ["UNREAD", "Mapped", "admissible", "map_columns"]
+__all__ = ["UNREAD", "Located", "Mapped", "admissible", "column_of", "locate", "map_columns"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -43,6 +43,29 @@ class Mapped:
     batch: pa.RecordBatch
     hits: list[Hit]
     ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Whose rows these are, and of when.
+
+    Attributes:
+        keys: text; meaningless where `unread`.
+        times: the contract's units since the epoch; meaningless where `unread`.
+        hits: why a key or a time could not be read.
+        unread: rows without a readable key or time.
+    """
+
+    keys: pa.Array
+    times: npt.NDArray[np.int64]
+    hits: list[Hit]
+    unread: Mask
+
+    def only(self, rows: npt.NDArray[np.int64]) -> Located:
+        """Return some of the rows."""
+        n = len(self.unread)
+        hits = [Hit(h.finding, h.column, h.mask(n)[rows]) for h in self.hits]
+        return Located(self.keys.take(pa.array(rows)), self.times[rows], hits, self.unread[rows])
 
 
 def admissible(contract: Contract, raw: AvroRecord) -> list[str]:
@@ -105,6 +128,34 @@ def map_columns(contract: Contract, batch: pa.RecordBatch, raw: AvroRecord | Non
         ]
     ignored = tuple(n for n in batch.schema.names if n not in used and n != contract.flags)
     return Mapped(pa.RecordBatch.from_arrays(columns, schema=contract.columns), hits, ignored)
+
+
+def column_of(contract: Contract, field: str, have: set[str]) -> str | None:
+    """Return which of the raw columns `have` becomes a field of the contract; None if none does."""
+    return _source(contract.record.fields[field], have)
+
+
+def locate(contract: Contract, batch: pa.RecordBatch, raw: AvroRecord | None, zone: str) -> Located:
+    """Read only the keys and event times of a raw batch, as `map_columns` reads them; the arguments are its.
+
+    Raises:
+        ContractError: if one of the two columns is missing or cannot be read at all.
+    """
+    have = set(batch.schema.names)
+    hits: list[Hit] = []
+    columns, unread = [], np.zeros(batch.num_rows, np.bool_)
+    for field in (contract.record.fields[contract.key], contract.record.fields[contract.event_time]):
+        name = _source(field, have)
+        if name is None:
+            known = ", ".join((field.name, *field.aliases))
+            raise ContractError(f"column {field.name!r} is missing: none of {known} is among {', '.join(sorted(have))}")
+        read = _read(field, raw.fields.get(name) if raw else None, batch.column(name), zone)
+        columns.append(read.column)
+        for found, rows in read.found.items():
+            if found in UNREAD and rows.any():
+                hits.append(Hit(contract.findings[found], field.name, rows))
+                unread |= rows
+    return Located(columns[0], numbers(columns[1]), hits, unread)
 
 
 def _conforms(contract: Contract, batch: pa.RecordBatch, raw: AvroRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from schemas.codec import Encoder
@@ -14,7 +15,7 @@ from streams.registry import RegisteredSchema, Registry
 from streams.settings import Settings
 from streams.topic_admin import TopicAdmin
 
-__all__ = ["NormalizerJob", "normalizer_group", "registered_contract"]
+__all__ = ["NormalizerJob", "check_topics", "make_pipeline", "normalizer_group", "registered_contract"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,13 @@ class NormalizerJob:
             ContractError: if the registered contract is broken.
             BrokerError: if a topic is missing or has another number of partitions, or Kafka cannot be reached.
         """
-        world, wanted = settings.world, settings.dataset(dataset)
+        world = settings.world
+        settings.dataset(dataset)
         registered = registered_contract(registry, world, dataset)
         contract = Contract.parse(registered.schema)
-        pipeline = ConformancePipeline(
-            contract,
-            settings.mode_of(dataset),
-            dataset=dataset,
-            world=world,
-            interval_ns=wanted.interval_ns(),
-            calendar=wanted.calendar,
-            lateness_ns=wanted.lateness_ns(),
-            memory=settings.conformance.memory,
-            timezone=wanted.timezone,
-            version=registered.version,
-        )
         quarantine, state = topics.quarantine(world, dataset), topics.conformance_state(world, dataset)
         reports = topics.conformance_reports(world)
-        _check_topics(settings, dataset)
+        check_topics(settings, dataset, (topics.raw, topics.normalized, topics.quarantine, topics.conformance_state))
         return cls(
             dataset=dataset,
             raw=topics.raw(world, dataset),
@@ -74,7 +64,7 @@ class NormalizerJob:
             group=normalizer_group(world, dataset),
             contract=contract,
             contract_version=registered.version,
-            pipeline=pipeline,
+            pipeline=make_pipeline(settings, dataset, contract, registered.version),
             encoder=Encoder(contract.record, registered.id),
             state_codec=EventCodec(registry, state, "conformance_state"),
             report_codec=EventCodec(registry, reports, "conformance_report"),
@@ -87,24 +77,54 @@ def normalizer_group(world: str, dataset: str) -> str:
     return f"{world}.normalizer.{dataset}"
 
 
-def registered_contract(registry: Registry, world: str, dataset: str) -> RegisteredSchema:
-    """Return the newest contract registered for a dataset.
+def registered_contract(registry: Registry, world: str, dataset: str, version: int | None = None) -> RegisteredSchema:
+    """Return a version of the contract registered for a dataset, the newest if none is named.
 
     Raises:
         RegistryError: if there is none; the registry, not a file, is where the contract in force stands.
     """
     subject = topics.subject(topics.normalized(world, dataset))
-    found = registry.latest(subject)
+    found = registry.latest(subject) if version is None else registry.version(subject, version)
     if found is None:
-        raise RegistryError(f"no contract is registered under {subject}: run `seamless schema register`")
+        which = "no contract" if version is None else f"no version {version} of the contract"
+        raise RegistryError(f"{which} is registered under {subject}: run `seamless schema register`")
     return found
 
 
-def _check_topics(settings: Settings, dataset: str) -> None:
-    """A row goes to the partition of its raw row in every topic of the dataset, so all must have as many."""
+def make_pipeline(settings: Settings, dataset: str, contract: Contract, version: int) -> ConformancePipeline:
+    """Return the pipeline that a dataset's rows pass, live ones and backfilled ones.
+
+    Raises:
+        ContractError: if the contract's rules do not compile.
+    """
+    wanted = settings.dataset(dataset)
+    return ConformancePipeline(
+        contract,
+        settings.mode_of(dataset),
+        dataset=dataset,
+        world=settings.world,
+        interval_ns=wanted.interval_ns(),
+        calendar=wanted.calendar,
+        lateness_ns=wanted.lateness_ns(),
+        memory=settings.conformance.memory,
+        timezone=wanted.timezone,
+        version=version,
+    )
+
+
+def check_topics(settings: Settings, dataset: str, kinds: Iterable[Callable[[str, str], str]]) -> None:
+    """Check that the topics of a dataset are there, and that of the reports.
+
+    A row goes to the partition of its key in every topic of the dataset, so all must have as many.
+
+    Args:
+        kinds: what names the topics, such as `streams.topics.raw`.
+
+    Raises:
+        BrokerError: if a topic is missing or has another number of partitions, or Kafka cannot be reached.
+    """
     world, partitions = settings.world, settings.dataset(dataset).partitions
-    wanted = [spec(world, dataset) for spec in (topics.raw, topics.normalized, topics.quarantine)]
-    wanted.append(topics.conformance_state(world, dataset))
+    wanted = [kind(world, dataset) for kind in kinds]
     reports = topics.conformance_reports(world)
     found = TopicAdmin(settings.kafka).existing([*wanted, reports])
     missing = [name for name in (*wanted, reports) if name not in found]
