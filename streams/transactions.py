@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -15,6 +16,8 @@ from streams.lease import LeaseToken
 from streams.metrics import AbortReason
 
 __all__ = ["TransactionAborted", "TransactionalProducer"]
+
+Headers = list[tuple[str, bytes]]
 
 _SLICE_SECONDS = 5.0
 
@@ -78,34 +81,41 @@ class TransactionalProducer:
         self.open = True
 
     def send(
-        self, topic: str, payloads: Iterable[bytes], keys: Iterable[bytes | None], partitions: Iterable[int]
+        self,
+        topic: str,
+        payloads: Iterable[bytes],
+        keys: Iterable[bytes | None],
+        partitions: Iterable[int],
+        headers: Headers | None = None,
     ) -> None:
-        """Hand records over for sending; the commit tells whether they arrived.
+        """Hand records over for sending, all with the same headers; the commit tells whether they arrived.
 
         Raises:
             TransactionAborted: if the transaction cannot go on.
         """
         producer = self._require()
-        produce = producer.produce
+        # Headers are bound once: records without them take the short way.
+        produce = producer.produce if headers is None else partial(producer.produce, headers=[*headers])
         try:
             for payload, key, partition in zip(payloads, keys, partitions, strict=True):
                 try:
                     produce(topic, payload, key, partition)
                 except BufferError:
-                    self._produce_when_room(producer, topic, payload, key, partition)
+                    self._produce_when_room(producer, produce, (topic, payload, key, partition))
             producer.poll(0)
         except KafkaException as error:
             raise self._aborted(error) from error
 
-    def commit(self, offsets: Sequence[TopicPartition], token: LeaseToken) -> None:
-        """Commit what was sent together with the group's offsets.
+    def commit(self, offsets: Sequence[TopicPartition] = (), token: LeaseToken | None = None) -> None:
+        """Commit what was sent, together with the group's offsets if a token is given.
 
         Raises:
             TransactionAborted: if anything of it failed; the transaction was aborted.
         """
         producer = self._require()
         try:
-            self._retry(lambda t: self._send_offsets(producer, offsets, token, t))
+            if token is not None:
+                self._retry(lambda t: self._send_offsets(producer, offsets, token, t))
             self._retry(producer.commit_transaction)
         except KafkaException as error:
             raise self._aborted(error) from error
@@ -164,14 +174,14 @@ class TransactionalProducer:
         return self._producer
 
     def _produce_when_room(
-        self, producer: Producer, topic: str, payload: bytes, key: bytes | None, partition: int
+        self, producer: Producer, produce: Callable[..., None], record: tuple[str, bytes, bytes | None, int]
     ) -> None:
         """The queue is full: wait until the broker took some of it. The queue is bounded, so is the wait."""
         deadline = Deadline(self._deadline_s)
         while True:
             producer.poll(0.01)
             try:
-                producer.produce(topic, payload, key, partition)
+                produce(*record)
             except BufferError:
                 if deadline.passed():
                     raise TransactionAborted("timeout", "the broker takes no records") from None

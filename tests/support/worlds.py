@@ -18,6 +18,7 @@ from streams.clock import Deadline
 from streams.events import EventCodec
 from streams.offsets import end_offsets
 from streams.registry import RegisteredSchema, Registry
+from streams.schema_admin import register_subjects, wanted_subjects
 from streams.settings import Settings, load_settings
 from streams.topic_admin import TopicAdmin
 
@@ -115,6 +116,22 @@ def make_world(
     register(topics.conformance_state(name, DATASET), load_event("conformance_state"))
     register(topics.conformance_reports(name), load_event("conformance_report"))
     return World(settings, config, registry, raw_schema, contract_schema)
+
+
+def make_backfill_world(stack: Any, name: str, folder: Path, *, shard_partitions: int = 6, **arguments: Any) -> World:
+    """Create a world as `make_world` does, with the topics and schemas of backfill.
+
+    Args:
+        shard_partitions: partitions of each of the two queues.
+        arguments: those of `make_world`.
+    """
+    sections = {"topics": {"shard_partitions": shard_partitions, **arguments.pop("topics", {})}, **arguments}
+    world = make_world(stack, name, folder, **sections)
+    wanted = {t.name for t in topics.topics_for(world.settings) if t.kind.value.startswith("backfill.")}
+    TopicAdmin(world.settings.kafka).apply([t for t in topics.topics_for(world.settings) if t.name in wanted])
+    subjects = {topics.subject(topic) for topic in (*wanted, topics.history(name, DATASET))}
+    register_subjects(world.registry, [w for w in wanted_subjects(world.settings) if w.subject in subjects])
+    return world
 
 
 def read_committed(settings: Settings, topic: str, *, seconds: float = 60.0) -> list[Message]:
