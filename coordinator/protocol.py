@@ -134,6 +134,8 @@ class Planned(Model):
     job: JobStatus
     created: bool
     queued: int
+    reason: str | None = Field(None, description="why nothing was queued, if nothing was")
+    shards: tuple[ShardStatus, ...] = Field((), description="`plan` only: the first 1,000 that would be queued")
 
 
 class LeaseStatus(Model):
