@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ContractError
+from schemas.expected import Expected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,10 @@ class Grid(Protocol):
 
         Numbers are comparable within one call only.
         """
+        ...
+
+    def expected(self, start: int, end: int) -> Expected:
+        """Return the bars expected from `start` up to `end` (nanoseconds since the epoch), and some around them."""
         ...
 
 
@@ -96,6 +101,14 @@ class _Steps:
         index: Ints = (times - self._origin) // self.interval_ns
         return index
 
+    def expected(self, start: int, end: int) -> Expected:
+        # One more on each side, so that there is a bar around every time of the range.
+        first = (start - self._origin) // self.interval_ns - 1
+        last = -(-(end - self._origin) // self.interval_ns) + 1
+        runs = np.array([first, last], np.int64) * self.interval_ns + self._origin
+        counts = np.array([last - first], np.int64)
+        return Expected.of_runs(self.interval_ns, runs[:1], counts, runs[1:])
+
 
 class _Sessions:
     """A bar every session. A time at midnight UTC is the session's date; any other is read on the exchange's clock."""
@@ -118,6 +131,19 @@ class _Sessions:
             days[clocked] = np.asarray(local.tz_localize(None).as_unit("ns")).astype(np.int64) // DAY
         return np.searchsorted(schedule.days, days, side="right") - 1
 
+    def expected(self, start: int, end: int) -> Expected:
+        """Return the sessions' bars; each starts at the earlier of its two midnights, and is at the later.
+
+        A bar is stamped at midnight UTC or at midnight on the exchange's clock, so both must lie in it, and no time
+        that has just one of them behind it is after the bar. It ends where that of the next day would start. West of
+        Greenwich that makes days of UTC; east of it days of the exchange, whose Monday begins on a Sunday of UTC.
+        """
+        schedule = _schedule(self._calendar, *_years(np.array([start, end], np.int64)))
+        utc, local = schedule.days * DAY, _midnights(schedule.days, schedule.zone)
+        at = np.maximum(utc, local)
+        until = np.minimum(utc + DAY, _midnights(schedule.days + 1, schedule.zone))
+        return Expected.of_runs(DAY, at, np.ones_like(at), until, at - np.minimum(utc, local))
+
 
 class _Intraday:
     """Bars of an interval from each opening to the closing (or to and from the lunch break)."""
@@ -135,6 +161,11 @@ class _Intraday:
         inside = np.clip(at, 0, None)
         step = np.minimum((times - schedule.opens[inside]) // self.interval_ns, bars[inside] - 1)
         return np.where(at < 0, -1, before[inside] + step)
+
+    def expected(self, start: int, end: int) -> Expected:
+        schedule = _schedule(self._calendar, *_years(np.array([start, end], np.int64)))
+        bars = -(-(schedule.closes - schedule.opens) // self.interval_ns)
+        return Expected.of_runs(self.interval_ns, schedule.opens, bars, schedule.closes)
 
 
 class _Schedule:
@@ -172,6 +203,15 @@ def _calendar(name: str, first: int, last: int) -> Any:
     if end - start < pd.Timedelta(days=366):
         return known
     return exchange_calendars.get_calendar(name, start=start, end=end)
+
+
+def _midnights(days: Ints, zone: Any) -> Ints:
+    """Return midnight on the clock of a zone, for days since the epoch; where clocks skip or repeat it, the first."""
+    import pandas as pd
+
+    naive = pd.DatetimeIndex((days * DAY).astype("datetime64[ns]"))
+    first = np.ones(len(naive), np.bool_)
+    return _nanos(naive.tz_localize(zone, ambiguous=first, nonexistent="shift_forward"))
 
 
 def _years(times: Ints) -> tuple[int, int]:
