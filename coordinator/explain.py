@@ -152,21 +152,21 @@ def _step(event: LeaseEvent, before: Holding | None, mine: Sequence[LeaseEvent])
 
 def _claim_text(event: LeaseEvent, before: Holding | None) -> str:
     who = f"{event.host} (member epoch {event.lease_epoch})"
-    where = f"partition {event.partition} of {event.queue}, offset {event.offset}"
+    where = f"from partition {event.partition} of {event.queue}, as attempt {event.attempt}."
     if before is None:
-        what = f"claimed it from {where}" if event.event is LeaseChange.CLAIMED else f"went on with it from {where}"
-        return f"{who} {what}{_after(event)}, as attempt {event.attempt}."
+        return f"{who} {'claimed it' if event.event is LeaseChange.CLAIMED else 'went on'}{_after(event)}, {where}"
     if event.offset != before.offset or event.queue != before.queue:
-        return f"It had been queued again: {who} claimed it from {where}{_after(event)}, as attempt {event.attempt}."
+        return f"It had been queued again: {who} claimed it{_after(event)}, {where}"
     gap = _seconds(event.at - (before.ended or before.began))
-    again = "again" if event.host == before.host else f"in place of {before.host}"
-    if before.ended is None:
-        why = (
-            f"{before.host} had told nothing for {gap} since its claim: it was killed, suspended or cut off, or its "
-            "transaction failed"
-        )
-        return f"{why}. {who} took it {again}{_after(event)}, as attempt {event.attempt}."
-    return f"{who} took it {again}, {gap} later{_after(event)}, as attempt {event.attempt}."
+    attempt = f"{_after(event)}, as attempt {event.attempt}."
+    if before.ended is not None:
+        again = "again" if event.host == before.host else f"in place of {before.host}"
+        return f"{who} took it {again}, {gap} later{attempt}"
+    again = "again" if event.host == before.host else "in its place"
+    return (
+        f"{before.host} told of no end: it was killed, suspended or cut off, or its transaction failed. {gap} after its "
+        f"claim {who} took it {again}{attempt}"
+    )
 
 
 def _after(event: LeaseEvent) -> str:
