@@ -12,18 +12,22 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from streams import topics
 from streams.clients import producer_config, reader_config
 from streams.clock import Deadline
-from streams.errors import BrokerError
+from streams.errors import BrokerError, SeamlessError
 from streams.events import EventCodec
 from streams.offsets import end_offsets
-from streams.quarantined import REPLAY_HEADER
+from streams.quarantined import REPLAY_HEADER, source_of
 from streams.registry import Registry
 from streams.settings import Settings
 
-__all__ = ["QuarantineStore", "QuarantinedRow", "RowChoice"]
+__all__ = ["NotReplayable", "QuarantineStore", "QuarantinedRow", "RowChoice"]
 
 _DEADLINE_SECONDS = 60.0
 _ROWS_PER_TRANSACTION = 500
 _ABORT_SECONDS = 5.0
+
+
+class NotReplayable(SeamlessError):  # noqa: N818 - a fact about the rows
+    """The rows never were in the raw topic, so they cannot be sent there again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,17 @@ class QuarantinedRow:
     def name(self) -> str:
         """The row's name for users: `partition:offset` in the quarantine topic."""
         return f"{self.partition}:{self.offset}"
+
+    @property
+    def fetched_from(self) -> str | None:
+        """The source that backfill fetched the row from; None for a raw record."""
+        return source_of(self.datum)
+
+    @property
+    def came_from(self) -> str:
+        """Where the row was before: `partition:offset` of the raw topic, or the source and the row's number there."""
+        source, offset = self.fetched_from, self.datum["offset"]
+        return f"{self.datum['partition']}:{offset}" if source is None else f"{source}, row {offset}"
 
     @property
     def flags(self) -> list[str]:
@@ -106,6 +121,23 @@ class QuarantineStore:
             if choice.has(row):
                 yield row
 
+    def meant(self, choice: RowChoice, status: str) -> list[QuarantinedRow]:
+        """Return the rows that `settle` would settle: for a replay, raw ones alone.
+
+        Raises:
+            NotReplayable: if a replay names rows that backfill fetched, or there are no others.
+        """
+        rows = list(self.rows(choice))
+        fetched = [row for row in rows if row.fetched_from is not None] if status == "replayed" else []
+        if fetched and (choice.names or len(fetched) == len(rows)):
+            raise NotReplayable(
+                f"{', '.join(row.name for row in fetched[:5])}{', ...' if len(fetched) > 5 else ''}: backfill fetched "
+                f"{'this row' if len(fetched) == 1 else f'these {len(fetched)} rows'} from {fetched[0].fetched_from}, "
+                "so there is no raw record to send again. Mend the source or the contract, retry the shard "
+                "(`seamless backfill` and scripts/lease_recover.py name it), and dismiss them here."
+            )
+        return [row for row in rows if row.fetched_from is None] if fetched else rows
+
     def settle(
         self,
         choice: RowChoice,
@@ -128,6 +160,7 @@ class QuarantineStore:
 
         Raises:
             BrokerError: if Kafka refuses, or another replay of the dataset took over.
+            NotReplayable: as `meant`; nothing was sent then.
         """
         # Taking the transactional id ends any other replay before the states are read.
         producer = Producer(
@@ -140,7 +173,7 @@ class QuarantineStore:
         done = 0
         try:
             producer.init_transactions(30)
-            rows = list(self.rows(choice))
+            rows = self.meant(choice, status)
             for start in range(0, len(rows), _ROWS_PER_TRANSACTION):
                 batch = rows[start : start + _ROWS_PER_TRANSACTION]
                 producer.begin_transaction()

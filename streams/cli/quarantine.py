@@ -53,14 +53,14 @@ def list_rows(
     if as_json:
         typer.echo(json.dumps([_record(row) for row in rows[:limit]], indent=2))
         return
-    table = Table("row", "status", "reasons", "raw", "key", "quarantined at", box=None, pad_edge=False)
+    table = Table("row", "status", "reasons", "from", "key", "quarantined at", box=None, pad_edge=False)
     for row in rows[:limit]:
         datum = row.datum
         table.add_row(
             row.name,
             row.status,
             ", ".join(f"{r['flag']}({r['column']})" if r["column"] else r["flag"] for r in datum["reasons"]),
-            f"{datum['partition']}:{datum['offset']}",
+            row.came_from,
             _text(datum["key"]),
             datum["quarantined_at"].strftime("%Y-%m-%d %H:%M:%S"),
         )
@@ -107,7 +107,10 @@ def replay(
     world: WorldOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send rows to the raw topic again, after the producer or the contract was mended; each row once."""
+    """Send rows to the raw topic again, after the producer or the contract was mended; each row once.
+
+    Rows that backfill fetched are left: they never were in the raw topic. Retry their shard.
+    """
     _settle("replayed", dataset, reason, column, row, everything, dry_run, None, config, world, as_json)
 
 
@@ -149,7 +152,7 @@ def _settle(
     choice = RowChoice("open", flag, column, _names(rows or []))
     store = _store(dataset, config, world)
     if dry_run:
-        count = sum(1 for _ in store.rows(choice))
+        count = len(store.meant(choice, status))
     else:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(f"{status} ...", total=None)
@@ -180,7 +183,8 @@ def _record(row: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {"row": row.name, "status": row.status}
     for name, value in row.datum.items():
         if isinstance(value, bytes):
-            shown[name] = _text(value) if name == "key" else value.hex()
+            is_text = name == "key" or row.fetched_from is not None  # what was fetched is kept as JSON
+            shown[name] = _text(value) if is_text else value.hex()
         elif isinstance(value, datetime):
             shown[name] = value.isoformat()
         elif name == "headers":

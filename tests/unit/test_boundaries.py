@@ -21,6 +21,7 @@ MAY_IMPORT = {
         "coordinator/openings.py",
         "coordinator/queue_offsets.py",
         "coordinator/slot.py",
+        "coordinator/sources/raw.py",
         "coordinator/topic_reader.py",
         "coordinator/worker.py",
         "coordinator/written.py",
