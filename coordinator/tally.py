@@ -56,10 +56,14 @@ class Tally:
         return {state: found[state] for state in ShardState if state in found}
 
     @property
+    def total(self) -> int:
+        """The rows that are estimated; a shard not heard of yet counts one."""
+        return self.weight + len(self.job.shards) - self.known
+
+    @property
     def ratio(self) -> float:
         """The share that is done: 1.0 if all is, and only then."""
-        total = self.weight + len(self.job.shards) - self.known
-        return 1.0 if self.done == total else min(self.done / total, 1 - 2**-53)
+        return 1.0 if self.done == self.total else min(self.done / self.total, 1 - 2**-53)
 
 
 def state_of(tally: Tally, order: Order | None) -> JobState:
