@@ -164,8 +164,8 @@ def _claim_text(event: LeaseEvent, before: Holding | None) -> str:
         return f"{who} took it {again}, {gap} later{attempt}"
     again = "again" if event.host == before.host else "in its place"
     return (
-        f"{before.host} told of no end: it was killed, suspended or cut off, or its transaction failed. {gap} after its "
-        f"claim {who} took it {again}{attempt}"
+        f"{before.host} told of no end: it was killed, suspended or cut off, or its transaction failed. "
+        f"{gap} after its claim {who} took it {again}{attempt}"
     )
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+from coordinator.explain import Explanation, explain
+from coordinator.feed import Feed
 from coordinator.lease_event import LeaseEvent
+from coordinator.protocol import NotFound
 from coordinator.records import ControlPlane
 from coordinator.topic_reader import TopicReader
+from streams.clock import Deadline
+from streams.registry import Registry
 from streams.settings import Settings
 
-__all__ = ["lease_events"]
+__all__ = ["explain_shard", "lease_events"]
+
+_CATCH_UP_SECONDS = 60.0
 
 
 def lease_events(settings: Settings, plane: ControlPlane, shard: str) -> list[LeaseEvent]:
@@ -32,3 +41,21 @@ def lease_events(settings: Settings, plane: ControlPlane, shard: str) -> list[Le
                     if isinstance(event, LeaseEvent):
                         found.append(event)
     return found
+
+
+def explain_shard(settings: Settings, shard: str) -> Explanation:
+    """Return the history of a shard's leases, from the topics.
+
+    Raises:
+        NotFound: if there is no such shard.
+        BrokerError, RegistryError: if the topics cannot be read.
+    """
+    with Registry(settings.registry) as registry:
+        plane = ControlPlane.prepare(settings, registry)
+        with closing(Feed(settings, plane)) as feed:
+            feed.catch_up(Deadline(_CATCH_UP_SECONDS))
+            with feed.reading() as view:
+                progress = view.shard(shard)
+        if progress is None:
+            raise NotFound(f"the world {settings.world} has no shard {shard}: `seamless backfill show JOB --shards`")
+        return explain(progress, lease_events(settings, plane, shard))

@@ -26,18 +26,19 @@ def overlaps(shards: Iterable[Shard]) -> list[tuple[str, str, str]]:
     return found
 
 
-def strays(job: Job, shards: Iterable[Shard], slack: int = 0) -> list[str]:
-    """Return the ids of the job's own shards that fetch what was not asked for; other jobs' may reach beyond.
+def strays(job: Job, shards: Iterable[Shard]) -> list[str]:
+    """Return the ids of shards that fetch nothing of what was asked for.
 
-    `slack` is how far, in nanoseconds, a shard may reach over the borders so as not to cut a bar.
+    One may fetch more than that: another job's, or one whose borders were moved so as not to cut a bar.
     """
     symbols = set(job.symbols)
     return [
         shard.id
         for shard in shards
         if shard.dataset != job.dataset
-        or (shard.job == job.id and not (job.start - slack <= shard.start <= shard.end <= job.end + slack))
-        or (shard.job == job.id and not symbols.issuperset(shard.symbols))
+        or shard.end <= job.start
+        or shard.start >= job.end
+        or symbols.isdisjoint(shard.symbols)
     ]
 
 

@@ -160,8 +160,6 @@ def _plan_problems(
                 Problem("unfinished", progress.shard.id, f"it is {progress.state.value}, and not done{why}")
             )
     shards = [progress.shard for progress in mine.values()]
-    # A daily bar may be stamped before the midnight at which its day begins in UTC, so its shard begins earlier, too.
-    slack = 0 if grid is None else grid.interval_ns
     twice: dict[tuple[str, str], list[str]] = {}
     for symbol, one, other in overlaps(shards):
         twice.setdefault((one, other), []).append(symbol)

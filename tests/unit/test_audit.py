@@ -218,7 +218,6 @@ def test_what_no_shard_fetches_is_told_by_symbol() -> None:
     assert left_out(JOB, shards) == [LeftOut("A", 0, 10), LeftOut("B", 0, 20), LeftOut("B", 30, 40)]
 
 
-def test_own_shards_stay_inside_the_request_and_those_of_others_need_not() -> None:
-    assert strays(JOB, [shard("1", 0, 100, "A"), shard("2", 0, 900, "A", job="job-2")]) == []
-    assert strays(JOB, [shard("1", 0, 101, "A")]) == ["1"]
-    assert strays(JOB, [shard("1", 0, 100, "C")]) == ["1"]
+def test_a_shard_that_fetches_nothing_of_the_request_is_named_and_one_that_reaches_beyond_is_not() -> None:
+    assert strays(JOB, [shard("1", 0, 100, "A"), shard("2", -50, 900, "A", "Z", job="job-2")]) == []
+    assert strays(JOB, [shard("1", 100, 200, "A"), shard("2", -10, 0, "A"), shard("3", 0, 100, "C")]) == ["1", "2", "3"]

@@ -1,0 +1,387 @@
+"""`seamless backfill`: ask for history, watch it come, steer it, and prove that it is complete."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
+from streams.errors import SettingsError
+
+if TYPE_CHECKING:
+    from coordinator.protocol import BackfillCoordinator, BackfillRequest, JobStatus, ShardStatus
+    from streams.settings import Settings
+
+__all__ = ["app"]
+
+app = typer.Typer(name="backfill", help="History: ask for it, watch it come, prove that it is complete.",
+                  no_args_is_help=True)  # fmt: skip
+
+_SHARDS_SHOWN = 20
+_PAGE = 1_000
+
+DatasetArgument = Annotated[str, typer.Argument(help="The dataset.", metavar="DATASET")]
+JobArgument = Annotated[str, typer.Argument(help="The job's id.", metavar="JOB")]
+SymbolsOption = Annotated[
+    str, typer.Option("--symbols", "-s", help="Symbols, with commas between; or @FILE, which holds one a line.")
+]
+StartOption = Annotated[
+    str,
+    typer.Option(
+        "--start", help="First day or moment, such as 2024-01-31; without a zone, in the dataset's time zone."
+    ),
+]
+EndOption = Annotated[str, typer.Option("--end", help="Day or moment after the last, not part of the range.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", help="scheme:what, such as files:bars/*.parquet (default: the dataset's).",
+                 show_default=False),
+]  # fmt: skip
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", help="What was known at this moment (default: the newest).", show_default=False),
+]
+RowsOption = Annotated[int, typer.Option("--target-rows", min=1, help="Rows that a shard should have, about.")]
+UrgentOption = Annotated[bool, typer.Option("--urgent", help="Somebody waits for it: before what is not urgent.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; kept with the order.", show_default=False)]
+
+
+@app.command()
+def plan(
+    dataset: DatasetArgument,
+    symbols: SymbolsOption,
+    start: StartOption,
+    end: EndOption,
+    source: SourceOption = None,
+    as_of: AsOfOption = None,
+    target_rows: RowsOption = 50_000,
+    urgent: UrgentOption = False,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which shards a request would queue; does nothing."""
+    settings = settings_from(config, world)
+    request_ = _request(settings, dataset, symbols, start, end, source, as_of, target_rows, urgent)
+    with closing(_open(settings)) as coordinator:
+        planned = coordinator.plan(request_)
+    if as_json:
+        _print(planned.model_dump(mode="json"))
+        return
+    from streams.cli.backfill_show import show_planned
+
+    show_planned(planned, _console())
+
+
+@app.command()
+def request(
+    dataset: DatasetArgument,
+    symbols: SymbolsOption,
+    start: StartOption,
+    end: EndOption,
+    source: SourceOption = None,
+    as_of: AsOfOption = None,
+    target_rows: RowsOption = 50_000,
+    urgent: UrgentOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch until it is done; exit with 1 if it fails.")] = False,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for history. The same request again changes nothing, or queues what had failed."""
+    from streams.cli.backfill_show import span
+
+    settings = settings_from(config, world)
+    request_ = _request(settings, dataset, symbols, start, end, source, as_of, target_rows, urgent)
+    with closing(_open(settings)) as coordinator:
+        planned = coordinator.request(request_)
+        job = planned.job
+        if as_json:
+            typer.echo(json.dumps(planned.model_dump(mode="json"), indent=None if wait else 2))
+        else:
+            known = "" if planned.created else " It was asked for before."
+            typer.echo(f"{job.id}: {job.dataset}, {len(job.symbols):,} symbols, {span(job.start, job.end)}.{known}")
+            if planned.queued:
+                typer.echo(f"{planned.queued:,} shards queued, of {job.shards:,} that fetch it; it is {job.state}.")
+            else:
+                typer.echo(f"Nothing to queue: {planned.reason or f'it is {job.state}'}.")
+            if planned.queued and not wait:
+                typer.echo(f"Watch it: seamless backfill watch {job.id}")
+        if wait:
+            raise typer.Exit(_watch(coordinator, job.id, as_json))
+
+
+@app.command("list")
+def list_jobs(
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Of this one only.", show_default=False)
+    ] = None,
+    state: Annotated[str | None, typer.Option("--state", help="In this state only.", show_default=False)] = None,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the jobs, newest first."""
+    from typing import get_args
+
+    from coordinator.protocol import JobState
+    from streams.cli.backfill_show import show_jobs
+
+    if state is not None and state not in get_args(JobState):
+        raise SettingsError(f"--state {state}: no job is ever that; use {', '.join(get_args(JobState))}")
+    wanted: Any = state
+    with closing(_open(settings_from(config, world))) as coordinator:
+        jobs = coordinator.jobs(dataset=dataset, state=wanted)
+    if as_json:
+        _print([job.model_dump(mode="json") for job in jobs])
+    else:
+        show_jobs(jobs, _console())
+
+
+@app.command()
+def show(
+    job: JobArgument,
+    shards: Annotated[bool, typer.Option("--shards", help="All shards, and not only some.")] = False,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one job, and shards of it: those first that are not done."""
+    from coordinator.shards import ShardState
+    from streams.cli.backfill_show import show_job
+
+    with closing(_open(settings_from(config, world))) as coordinator:
+        status = coordinator.job(job)
+        found: list[ShardStatus] = []
+        for state in sorted(ShardState, key=lambda s: s is ShardState.DONE):
+            after = None
+            while status.shards_by_state.get(state) and (shards or len(found) <= _SHARDS_SHOWN):
+                page = coordinator.shards(job=job, state=state, limit=_PAGE, after=after)
+                found += page.items
+                after = page.next
+                if after is None:
+                    break
+    shown = found if shards else found[:_SHARDS_SHOWN]
+    if as_json:
+        _print(status.model_dump(mode="json") | {"shard_list": [s.model_dump(mode="json") for s in shown]})
+    else:
+        show_job(status, shown, _console(), more=len(shown) < len(found))
+
+
+@app.command()
+def watch(
+    job: JobArgument,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Watch a job until it ends; Ctrl-C leaves it running. Exit with 0 if it is done, 1 if it failed."""
+    with closing(_open(settings_from(config, world))) as coordinator:
+        raise typer.Exit(_watch(coordinator, job, as_json))
+
+
+@app.command()
+def cancel(
+    job: JobArgument,
+    reason: ReasonOption = None,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a job: shards that run end at their next chunk, the others are not begun."""
+    with closing(_open(settings_from(config, world))) as coordinator:
+        _tell(coordinator.cancel(job, reason=reason), as_json)
+
+
+@app.command()
+def pause(
+    job: JobArgument,
+    reason: ReasonOption = None,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a job's shards out of the queue at their next chunk; `resume` goes on from there."""
+    with closing(_open(settings_from(config, world))) as coordinator:
+        _tell(coordinator.pause(job, reason=reason), as_json)
+
+
+@app.command()
+def resume(
+    job: JobArgument, config: ConfigOption = None, world: WorldOption = None, as_json: JsonOption = False
+) -> None:
+    """Let a paused job go on where it was."""
+    with closing(_open(settings_from(config, world))) as coordinator:
+        _tell(coordinator.resume(job), as_json)
+
+
+@app.command()
+def verify(
+    job: Annotated[str | None, typer.Argument(help="The job's id.", metavar="[JOB]", show_default=False)] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Write the certificate to this file.", show_default=False)
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Check this certificate against the topics.", show_default=False)
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="With --check: only whether it was changed.")] = False,
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove from the topics that all of a job was written exactly once; exit with 1 if that cannot be proven."""
+    if (job is None) == (check is None) or (check and certificate) or (offline and not check):
+        raise SettingsError(
+            "say what to verify: either a JOB (and perhaps --certificate FILE), or --check FILE (and perhaps --offline)"
+        )
+    verdict = _verdict_of_file(check, offline, config, world, as_json) if check else None
+    if verdict is None and job is not None:
+        from coordinator.verify import verify as prove
+
+        settings = settings_from(config, world)
+        with closing(_open(settings)) as coordinator, Console(stderr=True).status("reading history"):
+            verdict = prove(settings, coordinator, job)
+    if verdict is None:
+        return
+    if certificate is not None and verdict.certificate is not None:
+        verdict.certificate.write(certificate)
+    if as_json:
+        _print(verdict.to_json() | ({"certificate": str(certificate)} if certificate and verdict.complete else {}))
+    else:
+        from streams.cli.backfill_show import show_verdict
+
+        show_verdict(verdict, _console())
+        if certificate is not None and verdict.complete:
+            typer.echo(f"Certificate: {certificate}. Check it: seamless backfill verify --check {certificate}")
+    if not verdict.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    shard: Annotated[str, typer.Argument(help="The shard's id.", metavar="SHARD")],
+    config: ConfigOption = None,
+    world: WorldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell who held a shard, under which epoch, when and why it moved."""
+    from coordinator.lease_log import explain_shard
+    from streams.cli.backfill_show import show_explanation
+
+    found = explain_shard(settings_from(config, world), shard)
+    if as_json:
+        _print(found.to_json())
+    else:
+        show_explanation(found, _console())
+
+
+def _verdict_of_file(path: Path, offline: bool, config: Path | None, world: str | None, as_json: bool) -> Any:
+    """Return the verdict on a certificate; None if only its root was asked about, which is told here."""
+    from coordinator.certificate import Certificate, CertificateError
+    from coordinator.verify import check
+
+    found = Certificate.read(path)
+    try:
+        found.require_whole()
+    except CertificateError as error:
+        if as_json:
+            _print({"job": found.job, "complete": False, "root": found.root, "error": str(error)})
+        else:
+            typer.echo(f"{path}: {error}", err=True)
+        raise typer.Exit(1) from None
+    if not offline:
+        settings = settings_from(config, world)
+        with Console(stderr=True).status("reading history"):
+            return check(settings, found)
+    if as_json:
+        _print({"job": found.job, "whole": True, "root": found.root, "shards": len(found.proofs), "rows": found.rows})
+    else:
+        typer.echo(
+            f"Whole: {len(found.proofs):,} shards, {found.rows:,} rows of {found.job}, root {found.root}. Whether the "
+            "rows are there, only the topics tell: leave out --offline"
+        )
+    return None
+
+
+def _open(settings: Settings) -> BackfillCoordinator:
+    from coordinator import open_coordinator
+
+    return open_coordinator(settings)
+
+
+def _watch(coordinator: BackfillCoordinator, job: str, as_json: bool) -> int:
+    from streams.cli.backfill_watch import watch_job
+
+    return watch_job(coordinator, job, as_json=as_json)
+
+
+def _request(
+    settings: Settings, dataset: str, symbols: str, start: str, end: str, source: str | None, as_of: str | None,
+    target_rows: int, urgent: bool,
+) -> BackfillRequest:  # fmt: skip
+    from coordinator.protocol import BackfillRequest
+
+    zone = settings.dataset(dataset).timezone
+    return BackfillRequest(
+        dataset=dataset,
+        symbols=tuple(_symbols(symbols)),
+        start=_moment("--start", start, zone),
+        end=_moment("--end", end, zone),
+        source=source,
+        as_of=None if as_of is None else _moment("--as-of", as_of, zone),
+        target_rows=target_rows,
+        urgent=urgent,
+        requested_by=getpass.getuser(),
+    )
+
+
+def _symbols(text: str) -> list[str]:
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--symbols {text}: the file cannot be read: {error}") from error
+    found = [symbol for symbol in (part.strip() for part in text.split(",")) if symbol]
+    if not found:
+        raise SettingsError("--symbols names no symbol: give at least one, such as --symbols BTC-USD,ETH-USD")
+    return sorted(set(found))
+
+
+def _moment(option: str, text: str, zone: str) -> datetime:
+    from zoneinfo import ZoneInfo
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"{option} {text}: give a day or a moment, such as 2024-01-31 or 2024-01-31T09:30Z"
+        ) from None
+    if moment.tzinfo is not None:
+        return moment
+    if zone != "UTC":
+        typer.echo(f"{option} {text} is read in the dataset's time zone, {zone}", err=True)
+    return moment.replace(tzinfo=ZoneInfo(zone))
+
+
+def _tell(job: JobStatus, as_json: bool) -> None:
+    if as_json:
+        _print(job.model_dump(mode="json"))
+        return
+    left = sum(count for state, count in job.shards_by_state.items() if not state.ended)
+    more = f"; {left:,} shards have yet to answer" if left and job.state in ("cancelling", "paused") else ""
+    typer.echo(f"{job.id} is {job.state}: {job.rows:,} rows, {job.ratio:.1%}{more}.")
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _print(datum: Any) -> None:
+    typer.echo(json.dumps(datum, indent=2))
