@@ -166,9 +166,7 @@ def _plan_problems(
     for (one, other), symbols in twice.items():
         text = f"it fetches the same as {other}, of {', '.join(symbols[:NAMED])}"
         problems.append(Problem("overlap", one, text, len(symbols)))
-    problems += [
-        Problem("outside", shard, "it fetches what the job did not ask for") for shard in strays(job, shards, slack)
-    ]
+    problems += [Problem("outside", shard, "it fetches what the job did not ask for") for shard in strays(job, shards)]
     holes = [h for h in left_out(job, shards) if grid is None or expected_bars(grid, h.start, h.end)]
     return tuple(problems), tuple(holes)
 
