@@ -25,7 +25,7 @@ moderate = settings(max_examples=80, deadline=None)
 MINUTE = 60_000_000
 START = 1_704_205_800_000_000
 JOBS = {
-    (name, mode): job_of(load_contract(name), mode, interval_ns=60_000_000_000 if name == "ohlcv" else None)  # type: ignore[arg-type]
+    (name, mode): job_of(load_contract(name), mode, interval_ns=60_000_000_000 if name == "ohlcv" else None)
     for name in ("ohlcv", "trade")
     for mode in ("shadow", "blocking")
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from coordinator.chunks import Chunk
 from coordinator.cursor import Cursor
 from coordinator.source import SourceError
 from schemas.codec_reference import ReferenceCodec
@@ -23,7 +24,9 @@ SHARD = shard_of(("A", "B"), START * 1_000, (START + 10 * MINUTE) * 1_000)
 
 
 def batch(*bars: dict[str, Any]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(list(bars), schema=CONTRACT.columns)
+    rows = pa.RecordBatch.from_pylist(list(bars), schema=CONTRACT.columns)
+    times = rows.column("event_time").cast(pa.timestamp("us", "UTC"))
+    return rows.set_column(rows.schema.get_field_index("event_time"), "event_time", times)
 
 
 def decoded(payloads: list[bytes]) -> list[dict[str, Any]]:
@@ -31,7 +34,7 @@ def decoded(payloads: list[bytes]) -> list[dict[str, Any]]:
     return [codec.decode_one(p) for p in payloads]
 
 
-def refused(chunk: Any) -> list[dict[str, Any]]:
+def refused(chunk: Chunk) -> list[dict[str, Any]]:
     codec = job_of().quarantine_codec
     return [codec.decode(p) for p in chunk.quarantined.payloads]
 
@@ -67,7 +70,7 @@ def test_a_row_that_breaks_the_contract_goes_to_quarantine_as_the_source_gave_it
     (row,) = refused(chunk)
     assert (row["topic"], row["partition"], row["offset"]) == ("backfill:files:bars.parquet", -1, 2)
     assert [(r["flag"], r["column"]) for r in row["reasons"]] == [("non_finite", "high")]
-    assert json.loads(row["value"]) == {**good_bar("A", 1), "high": "nan"}
+    assert json.loads(row["value"]) == {**good_bar("A", 1), "high": "nan", "event_time": "2023-11-14 22:15:00+00:00"}
     assert (row["contract_version"], row["timestamp_ms"], row["schema_id"]) == (3, -1, None)
     assert [(f.flag, f.examples) for f in chunk.report.findings] == [("non_finite", ("-1:2",))]
 
@@ -81,11 +84,9 @@ def test_shadow_mode_writes_a_broken_row_with_its_flags() -> None:
 
 @pytest.mark.parametrize("mode", ["shadow", "blocking"])
 def test_a_row_whose_time_or_symbol_cannot_be_read_goes_to_quarantine_in_either_mode(mode: Any) -> None:
-    bars = [good_bar("A", 0), good_bar("A", 1), good_bar("A", 2)]
-    rows = pa.RecordBatch.from_pylist(
-        [{**bars[0], "event_time": "soon"}, {**bars[1], "symbol": None}, {**bars[2], "event_time": str(START)}]
-    )
-    rows = rows.set_column(1, "event_time", pa.array(["soon", "2023-11-14T22:15:00Z", "2023-11-14T22:16:00Z"]))
+    times = ["soon", "2023-11-14T22:15:00Z", "2023-11-14T22:16:00Z"]
+    bars = [good_bar("A", 0) | {"symbol": s, "event_time": t} for s, t in zip(["A", None, "A"], times, strict=True)]
+    rows = pa.RecordBatch.from_pylist(bars)
     chunk = one_chunk(job_of(mode=mode), SHARD, rows)
     reasons = [{(r["flag"], r["column"]) for r in row["reasons"]} for row in refused(chunk)]
     assert reasons == [{("invalid_timestamp", "event_time")}, {("missing_value", "symbol")}]
