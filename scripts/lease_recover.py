@@ -90,9 +90,7 @@ def release(
     with _coordinator(_settings(config, world, url, token)) as coordinator:
 
         def look() -> LeaseStatus | None:
-            held = [
-                x for x in coordinator.leases() if x.partition == partition and _is_urgent(coordinator, x) == urgent
-            ]
+            held = [x for x in coordinator.leases() if x.partition == partition and _is_urgent(x) == urgent]
             return held[0] if held else None
 
         before = look()
