@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from operator import itemgetter
 from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl
@@ -141,15 +141,9 @@ class CandleSource:
         """Return the finished candles of a page, oldest first, all with since <= time < end."""
         page = self._client.candles(symbol, self._interval, since, self._wanted.limit)
         finished = min(end, now_ms() - self._interval_ms + 1)
-        try:
-            found = sorted(row for row in page if since <= int(row[0]) < finished)
-            strange = any(len(row) != 1 + len(_COLUMNS) for row in page) or any(
-                a[0] == b[0] for a, b in pairwise(found)
-            )
-        except (TypeError, ValueError, IndexError):
-            strange = True
-        if strange:
-            raise SourceError(f"ccxt:{self._wanted.exchange}: {symbol}: the answer holds no candles: {str(page)[:80]}")
+        found = sorted((row for row in page if since <= row[0] < finished), key=itemgetter(0))
+        if any(len(row) != 1 + len(_COLUMNS) for row in found):
+            raise SourceError(f"ccxt:{self._wanted.exchange}: {symbol}: the answer holds no candles: {str(found)[:80]}")
         return found
 
     def _rows(self, symbol: str, page: list[list[Any]]) -> pa.RecordBatch:
@@ -167,7 +161,14 @@ class _Client:
 
     def __init__(self, ccxt: Any, wanted: Wanted) -> None:
         self._ccxt, self._name, self._lock = ccxt, wanted.exchange, Lock()
-        self.api = getattr(ccxt, wanted.exchange)({"enableRateLimit": True, "timeout": int(wanted.timeout_s * 1_000)})
+        self.api = getattr(ccxt, wanted.exchange)(
+            {
+                "enableRateLimit": True,
+                "enableLastJsonResponse": True,
+                "enableLastResponseHeaders": True,
+                "timeout": int(wanted.timeout_s * 1_000),
+            }
+        )
         if wanted.url is not None:
             self.api.urls["api"] = _redirected(self.api.urls["api"], wanted.url)
 
@@ -180,6 +181,9 @@ class _Client:
             except Exception as error:
                 # Of an answer that was cut off, ccxt's parsers say what Python says.
                 raise SourceError(f"ccxt:{self._name}: {symbol}: the answer cannot be read: {error!r}") from error
+            # Where a page of maintenance comes instead of candles, ccxt finds none in it and says nothing.
+            if self.api.last_json_response is None:
+                raise SourceError(f"ccxt:{self._name}: {symbol}: the answer is no JSON")
         return page
 
     def _mapped(self, symbol: str, error: Exception) -> SourceError:

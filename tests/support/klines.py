@@ -33,8 +33,8 @@ class Exchange:
         url: where it listens.
         first, end: candles exist from first to end, milliseconds since the epoch; end is not part of them.
         holes: times at which there is none.
-        faults: what becomes of the next requests for candles: `ok`, `busy`, `broken`, `cut`, `garbage`, `odd`,
-            `private`, `slow`.
+        faults: what becomes of the next requests for candles: `ok`, `busy`, `broken`, `cut`, `garbage`, `private`,
+            `slow`.
         asked: the parameters of every request for candles.
         released: ends a slow answer.
     """
@@ -95,7 +95,6 @@ class _Handler(BaseHTTPRequestHandler):
             "broken": (503, {"msg": "away"}, {}),
             "private": (401, {"code": -2015, "msg": "Invalid API-key"}, {}),
             "garbage": (200, "<html>maintenance</html>", {}),
-            "odd": (200, [[row[0], *row[2:4]] for row in page], {}),
         }.get(fault, (200, page, {}))
         self._answer(status, body, headers, cut=fault == "cut")
 
