@@ -74,18 +74,21 @@ class Feed:
         with self._changed:
             yield self._view
 
-    def catch_up(self, deadline: Deadline) -> None:
+    def catch_up(self, deadline: Deadline, *, stable: bool = False) -> None:
         """Wait until the view holds all that was committed before this call.
 
-        It reads up to the high watermarks as they are now and not only to the last stable offsets: what an open
-        transaction may still commit is waited for.
+        It reads up to the high watermarks as they are now: what was committed behind an open transaction can be read
+        only when that has ended, so its end is waited for.
+
+        Args:
+            stable: read up to the last stable offsets only, which waits for nobody and may leave out the latest.
 
         Raises:
             BrokerError: if that could not be done in time.
         """
         asked = monotonic()
         what = "the ends of the control topics cannot be found (`seamless topics apply` makes missing topics)"
-        ends = patiently(self._ends, deadline, what)
+        ends = patiently(lambda: self._ends(stable), deadline, what)
         with self._changed:
             done = self._changed.wait_for(lambda: self._failure or not self._behind(ends), deadline.left())
             if self._failure is not None:
@@ -108,7 +111,8 @@ class Feed:
         """
         fresh = self._fresh_at is not None and monotonic() - self._fresh_at < _FRESH_SECONDS
         if not fresh or self._stuck or self._failure is not None:
-            self.catch_up(deadline)
+            # A replica that died while it wrote must not keep all others from answering.
+            self.catch_up(deadline, stable=True)
 
     def watch(self, job: str | None = None) -> Watch:
         """Return the changes from now on; those of one job, or all."""
@@ -146,14 +150,15 @@ class Feed:
     def _behind(self, ends: dict[Place, int]) -> list[Place]:
         return [place for place, end in ends.items() if self._reached[place] < end]
 
-    def _ask(self, places: list[TopicPartition], seconds: float) -> dict[TopicPartition, Future[Any]]:
+    def _ask(self, places: list[TopicPartition], seconds: float, *, stable: bool) -> dict[TopicPartition, Future[Any]]:
+        isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         asked: dict[TopicPartition, Future[Any]] = self._admin.list_offsets(
-            dict.fromkeys(places, _LATEST), isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds
+            dict.fromkeys(places, _LATEST), isolation_level=isolation, request_timeout=seconds
         )
         return asked
 
-    def _ends(self) -> dict[Place, int]:
-        asked = self._ask(self._places, _REQUEST_SECONDS)
+    def _ends(self, stable: bool) -> dict[Place, int]:
+        asked = self._ask(self._places, _REQUEST_SECONDS, stable=stable)
         wait(asked.values())  # a client that is let go while it waits for answers may crash
         return {(p.topic, p.partition): int(f.result().offset) for p, f in asked.items()}
 
@@ -188,7 +193,7 @@ class Feed:
                 pulse = None
             if pulse is None and monotonic() - pulsed > _PULSE_SECONDS:
                 pulsed = monotonic()
-                pulse = self._ask(self._places[:1], _FRESH_SECONDS)[self._places[0]]
+                pulse = self._ask(self._places[:1], _FRESH_SECONDS, stable=True)[self._places[0]]
         if pulse is not None:
             wait([pulse])
 
