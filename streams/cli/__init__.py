@@ -8,8 +8,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from streams.cli.backfill import app as _backfill
 from streams.cli.config import app as _config
 from streams.cli.conformance import app as _conformance
+from streams.cli.coordinator import coordinator
 from streams.cli.demo import demo
 from streams.cli.normalize import normalize
 from streams.cli.produce import produce
@@ -30,9 +32,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (up, down, status, demo, normalize, produce, tail):
+for _command in (up, down, status, demo, normalize, coordinator, produce, tail):
     app.command()(_command)
-for _group in (_config, _conformance, _quarantine, _schema, _topics):
+for _group in (_backfill, _config, _conformance, _quarantine, _schema, _topics):
     app.add_typer(_group)
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft201909Validator
 
+from coordinator.service.server import DRAIN_S
 from operations.stack.settings import (
     BROKER_SETTINGS,
     KAFKA_HEAP,
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
-OURS = ("normalizer", "setup")
+OURS = ("coordinator", "normalizer", "setup", "worker")
 
 KAFKA_PLACES = {
     "KAFKA_ADVERTISED_LISTENERS",
@@ -109,11 +110,27 @@ def test_our_processes_get_settings_that_are_accepted(name: str) -> None:
     assert mounted in service["volumes"]
 
 
-def test_the_normalizer_is_asked_for_its_health_where_it_serves_it() -> None:
-    normalizer = SERVICES["normalizer"]
-    port = normalizer["environment"]["SEAMLESS_METRICS__PORT"]
-    assert normalizer["expose"] == [port]
-    assert f"127.0.0.1:{port}/healthz" in " ".join(normalizer["healthcheck"]["test"])
+@pytest.mark.parametrize("name", ["normalizer", "worker"])
+def test_a_process_is_asked_for_its_health_where_it_serves_it(name: str) -> None:
+    service = SERVICES[name]
+    port = service["environment"]["SEAMLESS_METRICS__PORT"]
+    assert service["expose"] == [port]
+    assert f"127.0.0.1:{port}/healthz" in " ".join(service["healthcheck"]["test"])
+
+
+def test_the_coordinator_is_asked_whether_it_is_ready_and_brings_no_token_of_its_own() -> None:
+    service = SERVICES["coordinator"]
+    port = service["environment"]["SEAMLESS_COORDINATOR__PORT"]
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"127.0.0.1:{port}/readyz" in " ".join(service["healthcheck"]["test"])
+    assert service["environment"]["SEAMLESS_COORDINATOR__TOKEN"] == "${SEAMLESS_COORDINATOR__TOKEN:-}"
+
+
+def test_a_service_is_given_more_time_to_end_than_it_takes_at_most() -> None:
+    settings = load_settings(ROOT / "seamless.toml", {}, stack=lambda: None)
+    grace = {name: int(SERVICES[name]["stop_grace_period"].removesuffix("s")) for name in ("coordinator", "worker")}
+    assert grace["worker"] > settings.backfill.drain_deadline_s + settings.backfill.revoke_deadline_s
+    assert grace["coordinator"] > 2 * DRAIN_S
 
 
 def test_every_service_has_a_health_check_and_waits_for_ones_that_can_tell() -> None:

@@ -1,0 +1,116 @@
+"""The service as a process: opens the coordinator, serves it, and ends within seconds when told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from coordinator.local import LocalBackfillCoordinator
+from coordinator.service.access import listening_socket
+from coordinator.service.app import create_app
+from streams.health import Health
+from streams.log import get_logger
+from streams.metrics import Metrics
+from streams.settings import Settings
+
+__all__ = ["DRAIN_S", "Server", "leave", "make_server", "serve", "url_of"]
+
+log = get_logger("coordinator")
+
+DRAIN_S = 5
+ANSWER_S = 8.0  # less than clients wait (seamless.coordinator.timeout_s), so that they hear why there is no answer
+
+
+class Server(uvicorn.Server):
+    """Says when it answers, or that it never will: `settled` is set, and `started` tells which."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.settled.set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to end."""
+        try:
+            super().run(sockets)
+        finally:
+            self.settled.set()
+
+
+def serve(settings: Settings, stop: threading.Event) -> bool:
+    """Serve the coordinator of a world until `stop` is set; return whether it ended because it was told to.
+
+    Replicas know nothing of each other and keep nothing: run any number, behind any balancer.
+
+    Raises:
+        SettingsError: if the address cannot be had, or others could reach it and there is no token.
+        SeamlessError: if the control topics cannot be read.
+    """
+    with listening_socket(settings.coordinator) as bound:
+        health, metrics, url = Health(), Metrics(settings.world), url_of(bound)
+        coordinator = LocalBackfillCoordinator(settings, deadline_s=ANSWER_S)
+        try:
+            app = create_app(coordinator, settings, metrics, health)
+            server = make_server(app, DRAIN_S)
+            thread = threading.Thread(target=server.run, args=([bound],), name="coordinator http", daemon=True)
+            thread.start()
+            server.settled.wait()
+            if server.started:
+                log.info("coordinator_started", world=settings.world, url=url)
+            while thread.is_alive() and not stop.wait(0.2):
+                pass
+            told = stop.is_set()
+            app.state.hub.end()  # or the server would wait for those who listen
+            server.should_exit = True
+            thread.join(2 * DRAIN_S)
+        finally:
+            coordinator.close()
+    log.info("coordinator_stopped", told=told)
+    return told
+
+
+def make_server(app: ASGIApp, drain_s: int) -> Server:
+    """Return the HTTP server of an application; calls under way when it is told to end have `drain_s` seconds."""
+    return Server(
+        uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,  # its records go where all others go
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=drain_s,
+        )
+    )
+
+
+def leave(code: int) -> None:
+    """End the process with an exit code, also when a call still waits for Kafka.
+
+    The interpreter would wait for its thread. What it has in flight is whole in Kafka, or not there at all.
+    """
+    waiting = [t.name for t in threading.enumerate() if not t.daemon and t is not threading.current_thread()]
+    if waiting:
+        log.warning("coordinator_calls_dropped", threads=waiting)
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return the address that a socket is bound to."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"
