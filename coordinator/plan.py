@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from coordinator.cuts import Hole, cut, dealt, pieces_of
 from coordinator.protocol import BackfillRejected
@@ -28,6 +29,8 @@ from schemas.expected import Expected
 from schemas.grid import ALWAYS_OPEN, NANOS, make_grid
 
 __all__ = ["MAX_SHARDS", "TICKS_PER_SECOND", "BackfillPlan", "Estimate", "plan"]
+
+Ints = npt.NDArray[np.int64]
 
 MAX_SHARDS = 1_000_000
 # What a symbol's ticks are taken for if nobody estimates them: 86,400 a day around the clock, 23,400 in a session of
@@ -253,7 +256,7 @@ def _reason(asked: Range, ended: Range, expected: Expected, interval_ns: int | N
     return "no bar begins in the range, which is shorter than the dataset's interval"
 
 
-def _borders(ranges: Iterable[Range]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _borders(ranges: Iterable[Range]) -> Ints:
     """Return starts and ends by turns."""
     return np.fromiter((border for range_ in ranges for border in (range_.start, range_.end)), np.int64)
 

@@ -145,6 +145,32 @@ def test_symbols_that_miss_different_ranges_do_not_share() -> None:
     ]
 
 
+def test_symbols_share_the_range_that_all_of_them_miss_whatever_else_they_miss() -> None:
+    middle = between("2024-01-03", "2024-01-04")
+    covered = {
+        "A": [middle, between("2024-01-04", "2024-01-05")],
+        "B": [middle],
+        "C": [middle, Range(at("2024-01-04"), NOW)],
+    }
+    made = planned(between("2024-01-02", "2024-01-05"), symbols=["A", "B", "C"], coverage=covered)
+    assert spans(made) == [
+        ("01-02 00:00", "01-03 00:00", ("A", "B", "C"), 3 * 390),
+        ("01-04 00:00", "01-05 00:00", ("B",), 390),
+    ]
+
+
+def test_shards_come_by_time() -> None:
+    covered = {"A": [between("2024-01-02", "2024-01-04")], "B": [between("2024-01-03", "2024-01-05")]}
+    made = planned(between("2024-01-02", "2024-01-05"), symbols=["A", "B"], coverage=covered)
+    assert [s.symbols for s in made.shards] == [("B",), ("A",)]
+
+
+def test_what_is_covered_within_one_bar_cuts_nothing() -> None:
+    covered = {"A": [Range(at("2024-01-03 15:00") + 10 * NANOS, at("2024-01-03 15:00") + 40 * NANOS)]}
+    made = planned(between("2024-01-03", "2024-01-04"), coverage=covered)
+    assert spans(made) == [("01-03 00:00", "01-04 00:00", ("A",), 390)]
+
+
 def test_what_is_covered_is_cut_out_and_a_weekend_left_over_needs_no_shard() -> None:
     covered = {"A": [between("2024-01-08", "2024-01-10"), between("2024-01-04", "2024-01-06")], "Z": [Range(0, NOW)]}
     made = planned(between("2024-01-03", "2024-01-11"), coverage=covered)
