@@ -16,7 +16,7 @@ __all__ = ["FileSource", "open_files"]
 
 _BATCH_ROWS = 20_000
 # Rows that are held and sorted at once. A longer range is read in windows of time that hold no more.
-_WINDOW_ROWS = 100_000
+_WINDOW_ROWS = 50_000
 _BUCKETS = 256
 
 log = get_logger(__name__)

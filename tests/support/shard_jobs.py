@@ -83,6 +83,7 @@ def cursor_of(shard: Shard) -> Cursor:
 
 
 def one_chunk(job: ShardJob, shard: Shard, rows: pa.RecordBatch, **changes: Any) -> Chunk:
-    """Return the chunk that holds all rows of a shard."""
-    arguments: dict[str, Any] = {"cursor": cursor_of(shard), "chunk_rows": 1_000_000} | changes
-    return make_chunk(job, shard, arguments["cursor"], SourceBatch(rows, "end"), arguments["chunk_rows"], now_ms=NOW)
+    """Return the chunk that holds all rows of a shard; `changes` are cursor, chunk_rows and schema."""
+    arguments: dict[str, Any] = {"cursor": cursor_of(shard), "chunk_rows": 1_000_000, "schema": None} | changes
+    batch = SourceBatch(rows, "end", arguments["schema"])
+    return make_chunk(job, shard, arguments["cursor"], batch, arguments["chunk_rows"], now_ms=NOW)

@@ -21,6 +21,7 @@ from schemas.mapping import map_columns
 from streams.registry import Registry
 from streams.settings import Settings, load_settings
 from tests.support.bars import MINUTE, START, good_bar
+from tests.support.webfiles import web_folder
 
 CONTRACT = load_contract("ohlcv")
 NS = 1_000
@@ -209,7 +210,28 @@ def test_what_cannot_be_read_is_refused_by_name_and_for_good(tmp_path: Path, nam
     assert not caught.value.retryable
 
 
-def test_a_url_that_does_not_answer_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_file_at_a_url_is_read_like_a_local_one_and_told_from_another(tmp_path: Path, suffix: str) -> None:
+    def write(minutes: int) -> None:
+        table = frame(*(good_bar("A", m) for m in range(minutes)), event_time=utc())
+        path = tmp_path / f"bars.{suffix}"
+        table.write_parquet(path) if suffix == "parquet" else table.write_csv(path)
+
+    with web_folder(tmp_path) as url:
+        write(5)
+        batches = fetch(open_files(f"{url}/bars.{suffix}", context()), 1, 4)
+        assert [m for _, m, _ in rows_of(batches)] == [1, 2, 3]
+        again = open_files(f"{url}/bars.{suffix}", context())
+        assert fetch(again, 1, 4, cursor=batches[-1].cursor) == []
+        write(6)
+        changed = open_files(f"{url}/bars.{suffix}", context())
+        with pytest.raises(SourceError, match="the files were changed"):
+            fetch(changed, 1, 4, cursor=batches[-1].cursor)
+        with pytest.raises(SourceError, match="cannot be read"):
+            open_files(f"{url}/none.{suffix}", context())
+
+
+def test_a_url_that_does_not_answer_may_be_tried_again() -> None:
     with pytest.raises(SourceError, match="cannot be read") as caught:
         open_files("http://127.0.0.1:1/bars.parquet", context())
     assert caught.value.retryable
