@@ -110,9 +110,10 @@ class Remote:
             self.url + path,
             params=_query(query),
             headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
-            timeout=httpx.Timeout(self.timeout_s, read=silence_s),
         )
         response = self.http.send(request, stream=True)
+        # It begins as soon as any answer does; after that, this is how long it may be silent.
+        request.extensions["timeout"]["read"] = silence_s
         if response.status_code != 200 or not _is(response, "text/event-stream"):
             try:
                 response.read()
@@ -124,8 +125,8 @@ class Remote:
     def unavailable(self, why: str) -> CoordinatorUnavailable:
         """Return the error that says why nothing is known."""
         return CoordinatorUnavailable(
-            f"The coordinator at {self.url} does not answer: {why}. Nothing is known about the request. Look whether "
-            "`seamless coordinator` runs there, and at seamless.coordinator_url."
+            f"The coordinator at {self.url} gives no answer: {why.rstrip('.')}. Nothing is known about the request. Look "
+            "whether `seamless coordinator` runs there, and at seamless.coordinator_url."
         )
 
     def _send(self, method: str, path: str, query: Mapping[str, Any] | None, body: bytes | None) -> httpx.Response:

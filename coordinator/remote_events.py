@@ -19,7 +19,7 @@ from streams import clock
 
 __all__ = ["EventStream"]
 
-_SILENCE_S = 3 * HEARTBEAT_S
+_SILENCE_S = 3 * HEARTBEAT_S  # a service that is there is never silent for so long
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 

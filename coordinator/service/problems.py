@@ -20,7 +20,7 @@ __all__ = ["Unforeseen", "install", "path_of", "problem"]
 
 log = get_logger("coordinator")
 
-RETRY_AFTER_S = 2
+RETRY_AFTER_S = 1
 MAX_ERRORS = 20
 _PLACES = frozenset({"body", "query", "path", "header"})
 _MESSAGE = 300
