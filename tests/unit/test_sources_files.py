@@ -122,6 +122,13 @@ def test_a_symbol_of_digits_stays_the_text_that_it_is(tmp_path: Path) -> None:
     assert [s for s, _, _ in rows_of(fetch(source, 0, 1, "007"))] == ["007"]
 
 
+def test_a_column_of_whole_numbers_keeps_the_fraction_of_its_last_row(tmp_path: Path) -> None:
+    rows = [f"A,{START + m * MINUTE},100,101,99,100,{'7' if m < 2_000 else '7.5'}" for m in range(2_001)]
+    (tmp_path / "bars.csv").write_text("\n".join(["symbol,ts,open,high,low,close,volume", *rows]))
+    (batch,) = fetch(open_files(str(tmp_path / "bars.csv"), context()), 1_999, 2_001)
+    assert batch.rows.column("volume").to_pylist() == [7.0, 7.5]
+
+
 def test_a_glob_reads_files_with_columns_of_their_own_as_one(tmp_path: Path) -> None:
     frame(good_bar("A", 1), event_time=utc()).write_parquet(tmp_path / "b.parquet")
     frame(good_bar("A", 0), event_time=utc(), extra=pl.lit(1)).write_parquet(tmp_path / "a.parquet")
