@@ -33,6 +33,7 @@ class Exchange:
         url: where it listens.
         first, end: candles exist from first to end, milliseconds since the epoch; end is not part of them.
         holes: times at which there is none.
+        by_time: whether a page ends after a span of time, as some exchanges have it, and not after so many candles.
         faults: what becomes of the next requests for candles: `ok`, `busy`, `broken`, `cut`, `garbage`, `private`,
             `slow`.
         asked: the parameters of every request for candles.
@@ -43,6 +44,7 @@ class Exchange:
     first: int = 0
     end: int = 2**53
     holes: set[int] = field(default_factory=set)
+    by_time: bool = False
     faults: deque[str] = field(default_factory=deque)
     asked: list[dict[str, str]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
@@ -51,7 +53,8 @@ class Exchange:
         """Return the first candles from a time on."""
         at = -(-max(start, self.first) // MINUTE_MS) * MINUTE_MS
         found: list[list[Any]] = []
-        while at < self.end and len(found) < limit:
+        end = min(self.end, at + limit * MINUTE_MS) if self.by_time else self.end
+        while at < end and len(found) < limit:
             if at not in self.holes:
                 found.append(candle(symbol, at))
             at += MINUTE_MS

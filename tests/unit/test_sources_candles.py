@@ -80,7 +80,9 @@ def test_every_cursor_goes_on_with_exactly_the_candles_that_are_left(exchange: E
         assert [b.rows for b in rest] == [b.rows for b in batches[place + 1 :]]
 
 
-def test_a_hole_longer_than_a_page_ends_nothing(exchange: Exchange) -> None:
+@pytest.mark.parametrize("by_time", [False, True])
+def test_a_hole_longer_than_a_page_ends_nothing(exchange: Exchange, by_time: bool) -> None:
+    exchange.by_time = by_time
     exchange.holes = {BEGIN + m * MINUTE_MS for m in range(20, 75)}
     batches = fetch(source_of(exchange, limit=10), 100)
     assert [m for _, m in places(batches)] == [*range(20), *range(75, 100)]
