@@ -326,20 +326,26 @@ def _request(
     settings: Settings, dataset: str, symbols: str, start: str, end: str, source: str | None, as_of: str | None,
     target_rows: int, urgent: bool,
 ) -> BackfillRequest:  # fmt: skip
+    from pydantic import ValidationError
+
     from coordinator.protocol import BackfillRequest
 
     zone = settings.dataset(dataset).timezone
-    return BackfillRequest(
-        dataset=dataset,
-        symbols=tuple(_symbols(symbols)),
-        start=_moment("--start", start, zone),
-        end=_moment("--end", end, zone),
-        source=source,
-        as_of=None if as_of is None else _moment("--as-of", as_of, zone),
-        target_rows=target_rows,
-        urgent=urgent,
-        requested_by=getpass.getuser(),
-    )
+    try:
+        return BackfillRequest(
+            dataset=dataset,
+            symbols=tuple(_symbols(symbols)),
+            start=_moment("--start", start, zone),
+            end=_moment("--end", end, zone),
+            source=source,
+            as_of=None if as_of is None else _moment("--as-of", as_of, zone),
+            target_rows=target_rows,
+            urgent=urgent,
+            requested_by=getpass.getuser(),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
 
 
 def _symbols(text: str) -> list[str]:
