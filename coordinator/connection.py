@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from coordinator import decisions
 from coordinator.feed import Feed
 from coordinator.ledger import Ledger
 from coordinator.records import ControlPlane, Event
 from streams.clock import now_ms
-from streams.errors import SeamlessError
+from streams.errors import BrokerError, SeamlessError
 from streams.log import get_logger
 from streams.registry import Registry
 from streams.settings import Settings
@@ -42,17 +44,17 @@ class Connection:
 
     def registry(self) -> Registry:
         """Return the registry."""
-        with self._lock:
+        with self._turn():
             return self._opened_registry()
 
     def plane(self) -> ControlPlane:
         """Return the topics and codecs; BrokerError or RegistryError if they cannot be looked up."""
-        with self._lock:
+        with self._turn():
             return self._opened_plane()
 
     def feed(self) -> Feed:
         """Return the feed; errors as `plane`."""
-        with self._lock:
+        with self._turn():
             if self._stop.is_set():
                 raise SeamlessError("this coordinator is closed: open another one")
             if self._feed is not None and self._feed.failed:
@@ -70,7 +72,7 @@ class Connection:
     def ledger(self) -> Ledger:
         """Return the ledger; errors as `plane`."""
         feed = self.feed()
-        with self._lock:
+        with self._turn():
             if self._ledger is None:
                 self._ledger = Ledger(self._settings, self._opened_plane(), feed, deadline_s=self._deadline_s)
             return self._ledger
@@ -91,6 +93,16 @@ class Connection:
             registry, self._registry = self._registry, None
         if registry is not None and self._owned:
             registry.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for whoever is connecting, and no longer than connecting may take."""
+        if not self._lock.acquire(timeout=self._deadline_s):
+            raise BrokerError(f"Kafka at {self._settings.kafka.bootstrap_servers} did not answer in time")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _opened_registry(self) -> Registry:
         if self._registry is None:

@@ -8,10 +8,11 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, IsolationLevel, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from coordinator.protocol import CoordinatorUnavailable
 from coordinator.records import ControlPlane, Event
 from coordinator.view import View
 from coordinator.watching import Watch
@@ -43,13 +44,15 @@ class Feed:
     """A view that follows the topics. Any thread may use it; `close` ends its own.
 
     Args:
-        leases: whether to read the log of leases too, so that watchers hear of it.
+        leases: whether to read the log of leases too, from now on, so that watchers hear of it.
     """
 
     def __init__(self, settings: Settings, plane: ControlPlane, *, leases: bool = False) -> None:
         self._settings, self._plane = settings, plane
-        topics = [plane.progress, plane.control] + ([plane.leases] if leases else [])
-        self._places = [TopicPartition(t, p) for t in topics for p in range(plane.partitions[t])]
+        self._places = [
+            TopicPartition(t, p) for t in (plane.progress, plane.control) for p in range(plane.partitions[t])
+        ]
+        self._log = [TopicPartition(plane.leases, p) for p in range(plane.partitions[plane.leases]) if leases]
         self._view = View()
         self._changed = threading.Condition(threading.RLock())
         self._reached: dict[Place, int] = {(p.topic, p.partition): 0 for p in self._places}
@@ -90,9 +93,11 @@ class Feed:
         what = "the ends of the control topics cannot be found (`seamless topics apply` makes missing topics)"
         ends = patiently(lambda: self._ends(stable), deadline, what)
         with self._changed:
-            done = self._changed.wait_for(lambda: self._failure or not self._behind(ends), deadline.left())
-            if self._failure is not None:
-                raise BrokerError(f"the control topics are no longer read: {self._failure}") from self._failure
+            done = self._changed.wait_for(
+                lambda: self._failure or self._stop.is_set() or not self._behind(ends), deadline.left()
+            )
+            if self._failure is not None or self._stop.is_set():
+                raise BrokerError(f"the control topics are no longer read: {self._failure or 'closed'}")
             if not done:
                 cause = (
                     "the registry does not answer" if self._stuck else "a transaction may be open; look at the broker"
@@ -120,7 +125,7 @@ class Feed:
             watch = Watch(self._view, job, self._unwatch)
             self._watches.append(watch)
             if self._failure is not None:
-                watch.fail(self._failure)
+                watch.fail(_ended(self._failure))
             return watch
 
     def wait(self, version: int, timeout: float) -> int:
@@ -166,7 +171,8 @@ class Feed:
         try:
             consumer = Consumer(reader_config(self._settings))
             try:
-                consumer.assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in self._places])
+                whole = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in self._places]
+                consumer.assign(whole + [TopicPartition(p.topic, p.partition, OFFSET_END) for p in self._log])
                 self._read(consumer)
             finally:
                 consumer.close()
@@ -176,7 +182,7 @@ class Feed:
                 self._failure = error
                 self._changed.notify_all()
                 for watch in self._watches:
-                    watch.fail(error)
+                    watch.fail(_ended(error))
 
     def _read(self, consumer: Consumer) -> None:
         pulse: Future[Any] | None = None
@@ -193,7 +199,7 @@ class Feed:
                 pulse = None
             if pulse is None and monotonic() - pulsed > _PULSE_SECONDS:
                 pulsed = monotonic()
-                pulse = self._ask(self._places[:1], _FRESH_SECONDS, stable=True)[self._places[0]]
+                (pulse,) = self._ask(self._places[:1], _FRESH_SECONDS, stable=True).values()
         if pulse is not None:
             wait([pulse])
 
@@ -248,3 +254,7 @@ class Feed:
                 self._stuck = False
                 return event
         return None
+
+
+def _ended(error: Exception) -> CoordinatorUnavailable:
+    return CoordinatorUnavailable(f"the control topics are no longer read: {error}")

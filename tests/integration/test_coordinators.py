@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.distributed import DistributedBackfillCoordinator
 from coordinator.local import LocalBackfillCoordinator
 from coordinator.orders import OrderKind
 from coordinator.protocol import (
@@ -25,6 +26,7 @@ from coordinator.shards import Progress, ShardState
 from streams.clock import Deadline
 from streams.settings import Settings
 from tests.support.progress import until
+from tests.support.serving import serving
 from tests.support.simulated_worker import SimulatedWorker
 from tests.support.worlds import DATASET, World, make_backfill_world
 
@@ -34,6 +36,7 @@ S = ShardState
 START = datetime(2024, 1, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SECONDS = 30.0
+TOKEN = "a:token"
 
 Open = Callable[[Settings], BackfillCoordinator]
 
@@ -43,7 +46,7 @@ def backfill(stack: Any, world: str, tmp_path: Path) -> World:
     return make_backfill_world(stack, world, tmp_path, dataset={"source": "files:none"})
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "distributed"])
 def open_one(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Make coordinators of a kind; they end with the test."""
     with ExitStack() as opened:
@@ -53,7 +56,13 @@ def open_one(request: pytest.FixtureRequest) -> Iterator[Open]:
             opened.callback(made.close)
             return made
 
-        yield {"local": local}[request.param]
+        def distributed(settings: Settings) -> BackfillCoordinator:
+            service = opened.enter_context(serving(local(settings), settings, token=TOKEN, heartbeat_s=1.0))
+            made = DistributedBackfillCoordinator(service.url, TOKEN, timeout_s=30, retries=1)
+            opened.callback(made.close)
+            return made
+
+        yield {"local": local, "distributed": distributed}[request.param]
 
 
 @pytest.fixture
@@ -233,7 +242,7 @@ def test_a_shard_that_was_parked_after_its_job_went_on_is_queued_again(
     worker.say(shard, S.PARKED, cursor="there")  # it had not heard yet
     until(lambda: len(worker.queued()) == 2, SECONDS, "the mending")
     assert worker.newest(shard).cursor == "there"
-    assert coordinator.job(job).state == "pending"
+    until(lambda: coordinator.job(job).state == "pending", SECONDS, "the job waits in the queue")
 
 
 def test_a_failed_shard_fails_the_job_and_can_be_tried_again(

@@ -197,7 +197,9 @@ def test_a_write_ends_in_time_while_a_transaction_of_somebody_else_stays_open(ba
     worker = SimulatedWorker(backfill)
     feed = Feed(backfill.settings, worker.plane)
     ledger = Ledger(backfill.settings, worker.plane, feed, deadline_s=4)
-    config = producer_config(backfill.settings, transactional_id="holder", transaction_timeout_ms=60_000)
+    config = producer_config(
+        backfill.settings, transactional_id=f"{backfill.name}.holder", transaction_timeout_ms=60_000
+    )
     holder = TransactionalProducer(config, 30)
     try:
         holder.begin()
