@@ -125,8 +125,8 @@ class Remote:
     def unavailable(self, why: str) -> CoordinatorUnavailable:
         """Return the error that says why nothing is known."""
         return CoordinatorUnavailable(
-            f"The coordinator at {self.url} gives no answer: {why.rstrip('.')}. Nothing is known about the request. Look "
-            "whether `seamless coordinator` runs there, and at seamless.coordinator_url."
+            f"The coordinator at {self.url} gives no answer: {why.rstrip('.')}. Nothing is known about the request. "
+            "Look whether `seamless coordinator` runs there, and at seamless.coordinator_url."
         )
 
     def _send(self, method: str, path: str, query: Mapping[str, Any] | None, body: bytes | None) -> httpx.Response:

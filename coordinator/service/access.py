@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.service.problems import path_of, problem
@@ -95,27 +96,32 @@ class TokenGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it before its body is read."""
-        if scope["type"] != "http" or scope["method"] in _READING:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        refusal = None if scope["method"] in _READING else self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        # Nobody behind this needs the token, and what they cannot see they cannot log.
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"authorization"]
+        await self._app({**scope, "headers": headers}, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
         where = path_of(scope)
         if self._token is None:
             if _header(scope, b"origin") is None:
-                await self._app(scope, receive, send)
-                return
+                return None
             detail = "Requests of web pages are refused while no seamless.coordinator.token is set."
-            refusal = problem(Kind.FORBIDDEN, detail, where, headers={"Connection": "close"})
-        else:
-            given = _bearer(_all(scope, b"authorization"))
-            if given is not None and hmac.compare_digest(given, self._token):
-                await self._app(scope, receive, send)
-                return
-            how = "No bearer token was given." if given is None else "It is another token than the service's."
-            detail = f"{how} Send seamless.coordinator.token as `Authorization: Bearer <token>`."
-            challenge = 'Bearer realm="seamless"' + ("" if given is None else ', error="invalid_token"')
-            headers = {"WWW-Authenticate": challenge, "Connection": "close"}
-            refusal = problem(Kind.UNAUTHORISED, detail, where, headers=headers)
-        await refusal(scope, receive, send)
+            return problem(Kind.FORBIDDEN, detail, where, headers={"Connection": "close"})
+        given = _bearer(_all(scope, b"authorization"))
+        if given is not None and hmac.compare_digest(given, self._token):
+            return None
+        how = "No bearer token was given." if given is None else "It is another token than the service's."
+        detail = f"{how} Send seamless.coordinator.token as `Authorization: Bearer <token>`."
+        challenge = 'Bearer realm="seamless"' + ("" if given is None else ', error="invalid_token"')
+        headers = {"WWW-Authenticate": challenge, "Connection": "close"}
+        return problem(Kind.UNAUTHORISED, detail, where, headers=headers)
 
 
 class BodyBound:

@@ -75,8 +75,8 @@ def create_app(
     install(app)
     # The last one added is the first one asked.
     app.add_middleware(BodyBound, max_bytes=settings.coordinator.max_body_bytes)
-    app.add_middleware(TokenGuard, token=token_of(settings.coordinator))
     app.add_middleware(Unforeseen)
+    app.add_middleware(TokenGuard, token=token_of(settings.coordinator))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # the way to change it that is documented
     return app
 

@@ -83,7 +83,7 @@ class Unforeseen:
         except Exception:
             log.exception("coordinator_request_failed", method=scope["method"], path=scope["path"])
             if begun:
-                raise  # half an answer cannot be made whole; the server breaks the connection
+                return  # half an answer cannot be made whole: the server breaks the connection
             detail = "Something went wrong inside the service; its log says what. Ask again later."
             await problem(Kind.INTERNAL, detail, path_of(scope))(scope, receive, send)
 

@@ -12,14 +12,17 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from coordinator.local import LocalBackfillCoordinator
+from coordinator.protocol import BackfillCoordinator
 from coordinator.service.access import listening_socket
 from coordinator.service.app import create_app
+from streams import clock
+from streams.errors import SeamlessError
 from streams.health import Health
 from streams.log import get_logger
 from streams.metrics import Metrics
 from streams.settings import Settings
 
-__all__ = ["DRAIN_S", "Server", "leave", "make_server", "serve", "url_of"]
+__all__ = ["ANSWER_S", "DRAIN_S", "Server", "impatient", "leave", "make_server", "serve", "url_of"]
 
 log = get_logger("coordinator")
 
@@ -58,7 +61,7 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
     """
     with listening_socket(settings.coordinator) as bound:
         health, metrics, url = Health(), Metrics(settings.world), url_of(bound)
-        coordinator = LocalBackfillCoordinator(settings, deadline_s=ANSWER_S)
+        coordinator = LocalBackfillCoordinator(impatient(settings), deadline_s=ANSWER_S)
         try:
             app = create_app(coordinator, settings, metrics, health)
             server = make_server(app, DRAIN_S)
@@ -67,6 +70,7 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
             server.settled.wait()
             if server.started:
                 log.info("coordinator_started", world=settings.world, url=url)
+            threading.Thread(target=_warm_up, args=(coordinator, stop), name="coordinator warm-up", daemon=True).start()
             while thread.is_alive() and not stop.wait(0.2):
                 pass
             told = stop.is_set()
@@ -77,6 +81,28 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
             coordinator.close()
     log.info("coordinator_stopped", told=told)
     return told
+
+
+def _warm_up(coordinator: BackfillCoordinator, stop: threading.Event) -> None:
+    """Read the topics before the first client asks, and say when that is done or why it is not."""
+    began, why = clock.monotonic(), ""
+    while not stop.is_set():
+        try:
+            coordinator.leases(stalled=True)
+        except SeamlessError as error:
+            if str(error) != why and not stop.is_set():
+                why = str(error)
+                log.warning("coordinator_not_ready", error=why)
+            stop.wait(1)
+        else:
+            log.info("coordinator_ready", seconds=round(clock.monotonic() - began, 3))
+            return
+
+
+def impatient(settings: Settings) -> Settings:
+    """Return settings under which a registry that hangs does not make an answer late."""
+    registry = settings.registry.model_copy(update={"timeout": min(settings.registry.timeout, ANSWER_S / 2)})
+    return settings.model_copy(update={"registry": registry})
 
 
 def make_server(app: ASGIApp, drain_s: int) -> Server:

@@ -352,6 +352,19 @@ READING = [
 ]
 
 
+def test_a_log_of_what_nobody_foresaw_does_not_show_the_token(
+    guarded: httpx.Client, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.raises("cancel", ZeroDivisionError("inside"))
+    scripted.raises("job", ZeroDivisionError("inside"))
+    headers = [(b"Authorization", f"Bearer {TOKEN}".encode())]
+    problem_of(guarded.post("/v1/backfills/x:cancel", headers=headers), Kind.INTERNAL)
+    problem_of(guarded.get("/v1/backfills/x", headers=headers), Kind.INTERNAL)
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("coordinator_request_failed") >= 2
+    assert "word:with" not in said.out + said.err
+
+
 @pytest.mark.parametrize("path", READING)
 def test_reading_needs_no_token(guarded: httpx.Client, path: str) -> None:
     assert guarded.get(path).status_code == 200
