@@ -87,6 +87,6 @@ def test_the_commands_show_where_it_was_fetched_from_and_its_columns(made: World
     assert json.loads(listed[1]["value"]) == {"Ticker": "A", "Close": "nan", "Volume": 3}
     assert f"{SOURCE}, row 41" in seamless("list", DATASET).replace("\n", "")
     assert SOURCE in seamless("show", DATASET, listed[1]["row"])
-    refusal = seamless("replay", DATASET, "--row", listed[1]["row"], code=1)
+    refusal = seamless("replay", DATASET, "--row", listed[1]["row"], code=2)
     assert "retry the shard" in " ".join(refusal.split())
     assert "Traceback" not in refusal
