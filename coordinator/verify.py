@@ -6,7 +6,7 @@ watermarks; a coordinator is asked only whether there is such a job. See `coordi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from coordinator.history_rows import HistoryRows
 from coordinator.protocol import BackfillCoordinator, NotFound
 from coordinator.records import ControlPlane
 from coordinator.shards import Job, Progress, ShardState
+from coordinator.strangers import Strangers
 from coordinator.tiling import left_out, overlaps, strays
 from coordinator.topic_reader import TopicReader
 from coordinator.written import rows_of
@@ -93,8 +94,9 @@ def verify(settings: Settings, coordinator: BackfillCoordinator, job: str) -> Ve
         asked, mine, others = _read_plan(settings, registry, job)
         grid = _grid(settings, asked.dataset)
         problems, out = _plan_problems(asked, mine, grid)
+        names = {*mine, *(p.shard.id for p in others)}
         done = [p for p in mine.values() if p.state is ShardState.DONE]
-        found = _audit(settings, registry, asked.dataset, [_expected(p) for p in done], grid)
+        found = _audit(settings, registry, asked.dataset, [_expected(p) for p in done], grid, names.__contains__)
     problems = (*problems, *found.problems)
     certificate = None if problems else _certificate(settings.world, asked, found.proofs, out)
     notes = (*_out_notes(out), *_others(asked, others), *found.notes)
@@ -119,7 +121,9 @@ def check(settings: Settings, certificate: Certificate) -> Verdict:
         Expected(p.shard, p.epoch, p.dataset, p.symbols, p.start, p.end, p.rows, p.digest) for p in certificate.proofs
     ]
     with Registry(settings.registry) as registry:
-        found = _audit(settings, registry, certificate.dataset, expected, _grid(settings, certificate.dataset))
+        grid = _grid(settings, certificate.dataset)
+        # Which other shards there are, a certificate does not say: rows with any name may be theirs.
+        found = _audit(settings, registry, certificate.dataset, expected, grid, lambda _: True)
     problems = list(found.problems)
     if not problems:
         now = {proof.shard: proof for proof in found.proofs}
@@ -197,16 +201,25 @@ class _Found:
 
 
 def _audit(
-    settings: Settings, registry: Registry, dataset: str, expected: Sequence[Expected], grid: Grid | None
+    settings: Settings,
+    registry: Registry,
+    dataset: str,
+    expected: Sequence[Expected],
+    grid: Grid | None,
+    known: Callable[[str], bool],
 ) -> _Found:
+    """Read history; `known` tells whether there is a shard of a name."""
     contract = Contract.parse(registered_contract(registry, settings.world, dataset).schema)
     decode = HistoryRows(registry, contract)
     with TopicReader(settings, topics.history(settings.world, dataset)) as history, Doubles() as doubles:
         audit = Audit(expected, partial(partition_of, partitions=history.partitions), doubles)
-        for rows in rows_of(history, lambda tag: tag is not None and tag[0] in audit):
-            if rows.tag is not None:
+        strangers = Strangers(expected)
+        for rows in rows_of(history, lambda tag: tag is None or tag[0] in audit or not known(tag[0])):
+            if rows.tag is not None and rows.tag[0] in audit:
                 audit.take(*rows.tag, decode.check(rows))
-        problems = audit.problems()
+            else:
+                strangers.take(decode.check(rows))
+        problems = audit.problems() + strangers.problems()
         missing = {p.shard for p in problems if p.kind == "missing"}
         notes = _retention_notes(history) if missing else []
         if missing and grid is not None:

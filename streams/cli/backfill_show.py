@@ -129,7 +129,7 @@ def show_verdict(verdict: Verdict, console: Console) -> None:
         if verdict.certificate is not None:
             console.print(Text(f"root {verdict.certificate.root}"), soft_wrap=True)
     else:
-        text = f"Not proven: {len(verdict.problems):,} problems in {verdict.shards:,} shards of {verdict.job}."
+        text = f"Not proven: {verdict.job}, of {verdict.shards:,} shards; problems: {len(verdict.problems):,}."
         console.print(Text(text, "bold red"), soft_wrap=True)
 
 
