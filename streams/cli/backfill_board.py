@@ -11,6 +11,7 @@ from coordinator.shards import ShardState
 __all__ = ["Board", "Move", "Running", "Worker"]
 
 _WINDOW_SECONDS = 10.0
+_SHORTEST_SECONDS = 0.5  # two looks in the same moment tell no pace
 _MOVES = {
     "revoked": "the group gave {shard} to another member; {host} stops after {rows:,} rows",
     "lost": "{host} was put out of the group and has lost {shard}",
@@ -160,6 +161,6 @@ class _Pace:
             return 0.0
         (began, before), (_, rows) = self._seen[0], self._seen[-1]
         took = max(now, began) - began
-        if now - self._seen[-1][0] > _WINDOW_SECONDS or took <= 0:
+        if now - self._seen[-1][0] > _WINDOW_SECONDS or took < _SHORTEST_SECONDS:
             return 0.0
         return max(0, rows - before) / took

@@ -54,6 +54,12 @@ def test_the_pace_is_that_of_the_last_seconds() -> None:
     assert board.rate(60.0) == 0.0
 
 
+def test_two_looks_in_one_moment_tell_no_pace() -> None:
+    board = Board(job(rows=100), 0.0)
+    board.refresh(job(rows=200), [], 0.001)
+    assert board.rate(0.001) == 0.0
+
+
 def test_the_share_counts_what_runs_and_is_whole_only_when_all_is_done() -> None:
     board = Board(job(), 0.0)
     board.refresh(job(rows=300, ratio=0.2), [shard("s1", "one", 60), shard("s2", "one", 900)], 1.0)
