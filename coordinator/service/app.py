@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from coordinator.protocol import BackfillCoordinator
 from coordinator.service.access import BodyBound, TokenGuard, token_of
-from coordinator.service.calls import Calls
+from coordinator.service.calls import PATIENCE_S, Calls
 from coordinator.service.document import ABOUT, TAGS, completed
 from coordinator.service.events import EventHub
 from coordinator.service.job_routes import job_routes
@@ -37,25 +37,29 @@ def create_app(
     health: Health,
     *,
     heartbeat_s: float = HEARTBEAT_S,
+    patience_s: float = PATIENCE_S,
 ) -> FastAPI:
     """Return the service over a coordinator, which stays the caller's to close.
 
-    `app.state.hub` is what streams changes: end it before the server, or the server waits for those who listen.
+    `app.state.hub` streams changes and `app.state.calls` waits for answers: `server.finish` ends them, or the server
+    would wait for those who listen and those who wait.
 
     Raises:
         SettingsError: if the token cannot be used.
     """
-    calls = Calls(coordinator)
+    calls = Calls(coordinator, patience_s=patience_s)
     hub = EventHub(calls, heartbeat_s=heartbeat_s)
     probes = Probes(coordinator, settings, metrics)
 
     @asynccontextmanager
     async def watching(_: FastAPI) -> AsyncIterator[None]:
         hub.start()
+        calls.start()
         try:
             yield
         finally:
             hub.end()
+            calls.end()
 
     app = FastAPI(
         title="Seamless coordinator",
@@ -69,7 +73,7 @@ def create_app(
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.hub = hub
+    app.state.hub, app.state.calls = hub, calls
     for routes in (job_routes(calls), shard_routes(calls), process_routes(hub, probes, metrics, health)):
         app.include_router(routes)
     install(app)

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from coordinator.local import LocalBackfillCoordinator
@@ -22,12 +23,13 @@ from streams.log import get_logger
 from streams.metrics import Metrics
 from streams.settings import Settings
 
-__all__ = ["ANSWER_S", "DRAIN_S", "Server", "impatient", "leave", "make_server", "serve", "url_of"]
+__all__ = ["ANSWER_S", "DRAIN_S", "Server", "finish", "impatient", "leave", "make_server", "serve", "url_of"]
 
 log = get_logger("coordinator")
 
-DRAIN_S = 5
-ANSWER_S = 8.0  # less than clients wait (seamless.coordinator.timeout_s), so that they hear why there is no answer
+DRAIN_S = 4
+LAST_S = 1  # for the last answers to be sent
+ANSWER_S = 8.0  # less than PATIENCE_S, so that callers hear what Kafka said
 
 
 class Server(uvicorn.Server):
@@ -64,7 +66,7 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
         coordinator = LocalBackfillCoordinator(impatient(settings), deadline_s=ANSWER_S)
         try:
             app = create_app(coordinator, settings, metrics, health)
-            server = make_server(app, DRAIN_S)
+            server = make_server(app)
             thread = threading.Thread(target=server.run, args=([bound],), name="coordinator http", daemon=True)
             thread.start()
             server.settled.wait()
@@ -74,9 +76,7 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
             while thread.is_alive() and not stop.wait(0.2):
                 pass
             told = stop.is_set()
-            app.state.hub.end()  # or the server would wait for those who listen
-            server.should_exit = True
-            thread.join(2 * DRAIN_S)
+            finish(server, thread, app, DRAIN_S)
         finally:
             coordinator.close()
     log.info("coordinator_stopped", told=told)
@@ -105,8 +105,17 @@ def impatient(settings: Settings) -> Settings:
     return settings.model_copy(update={"registry": registry})
 
 
-def make_server(app: ASGIApp, drain_s: int) -> Server:
-    """Return the HTTP server of an application; calls under way when it is told to end have `drain_s` seconds."""
+def finish(server: Server, thread: threading.Thread, app: Starlette, drain_s: float) -> None:
+    """End a server that runs in a thread: streams at once, calls under way when they are done or after `drain_s`."""
+    app.state.hub.end()
+    server.should_exit = True
+    thread.join(drain_s)
+    app.state.calls.end()
+    thread.join(2 * LAST_S)
+
+
+def make_server(app: ASGIApp) -> Server:
+    """Return the HTTP server of an application; `finish` ends it."""
     return Server(
         uvicorn.Config(
             app,
@@ -118,7 +127,7 @@ def make_server(app: ASGIApp, drain_s: int) -> Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=drain_s,
+            timeout_graceful_shutdown=DRAIN_S + LAST_S,
         )
     )
 

@@ -11,7 +11,7 @@ from coordinator.protocol import BackfillCoordinator
 from coordinator.service.access import listening_socket
 from coordinator.service.app import create_app
 from coordinator.service.events import EventHub
-from coordinator.service.server import make_server, url_of
+from coordinator.service.server import finish, make_server, url_of
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.settings import CoordinatorSettings, Settings
@@ -36,15 +36,18 @@ def serving(
     token: str | None = None,
     max_body_bytes: int = 1_048_576,
     heartbeat_s: float = 0.1,
-    drain_s: int = 1,
+    drain_s: float = 1.0,
+    patience_s: float = 9.0,
 ) -> Iterator[Service]:
     """Serve a coordinator, which the caller closes."""
     chosen = CoordinatorSettings.model_validate({"port": 0, "token": token, "max_body_bytes": max_body_bytes})
     settings = (settings or Settings()).model_copy(update={"coordinator": chosen})
     health = Health()
-    app = create_app(coordinator, settings, Metrics(settings.world), health, heartbeat_s=heartbeat_s)
+    app = create_app(
+        coordinator, settings, Metrics(settings.world), health, heartbeat_s=heartbeat_s, patience_s=patience_s
+    )
     with listening_socket(chosen) as bound:
-        url, server = url_of(bound), make_server(app, drain_s)
+        url, server = url_of(bound), make_server(app)
         thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
         thread.start()
         server.settled.wait(30)
@@ -52,7 +55,5 @@ def serving(
         try:
             yield Service(url, app.state.hub, health)
         finally:
-            app.state.hub.end()
-            server.should_exit = True
-            thread.join(30)
+            finish(server, thread, app, drain_s)
             assert not thread.is_alive(), "the server did not end"

@@ -508,6 +508,38 @@ def test_reading_is_answered_while_everything_that_steers_is_stuck(http: httpx.C
             thread.join(10)
 
 
+def test_what_takes_too_long_is_answered_before_the_client_gives_up(scripted: Scripted) -> None:
+    release = threading.Event()
+    scripted.does["cancel"] = lambda *_, **__: release.wait(60) and JOB
+    try:
+        with serving(scripted, patience_s=0.2) as impatient:
+            for _ in range(20):  # also when all threads are taken
+                answer = httpx.post(f"{impatient.url}/v1/backfills/x:cancel", timeout=5)
+                assert "no answer within 0.2 s" in problem_of(answer, Kind.UNAVAILABLE).detail
+            assert sum(call[0] == "cancel" for call in scripted.asked) <= 8, "stuck calls pile up"
+    finally:
+        release.set()
+
+
+def test_a_call_under_way_when_the_service_ends_is_answered(scripted: Scripted) -> None:
+    release = threading.Event()
+    scripted.does["cancel"] = lambda *_, **__: release.wait(60) and JOB
+    answers: list[httpx.Response] = []
+
+    def call(url: str) -> None:
+        answers.append(httpx.post(f"{url}/v1/backfills/x:cancel", timeout=30))
+
+    try:
+        with serving(scripted, drain_s=0.3) as ending:
+            thread = threading.Thread(target=call, args=(ending.url,))
+            thread.start()
+            until(lambda: bool(scripted.asked), 10, "the call")
+        thread.join(10)
+        assert "ending" in problem_of(answers[0], Kind.UNAVAILABLE).detail
+    finally:
+        release.set()
+
+
 def test_it_is_alive_and_not_ready_while_the_view_does_not_answer(http: httpx.Client, scripted: Scripted) -> None:
     assert http.get("/readyz").json() == {"status": "ok", "reasons": []}
     scripted.raises("leases", CoordinatorUnavailable("the view is behind"))
