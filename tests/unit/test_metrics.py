@@ -23,10 +23,30 @@ def test_nothing_is_exported_that_the_table_does_not_have() -> None:
 
 @pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
 def test_names_follow_prometheus_habits(row: MetricDefinition) -> None:
-    assert re.fullmatch(r"seamless_[a-z_]+", row.name)
+    # Those of backfill bear the names that dashboards of backfill ask for, of whatever system; all else is ours.
+    assert re.fullmatch(r"(seamless|backfill)_[a-z_]+", row.name)
     assert row.name.endswith("_total") == (row.type == "counter")
     assert row.help.endswith(".")
     assert "world_id" not in row.labels
+
+
+def test_backfill_is_exported_under_the_names_and_labels_that_its_dashboards_ask_for() -> None:
+    asked_for = {
+        "backfill_completion_ratio": {"node_id", "interval"},
+        "backfill_jobs_in_progress": set(),
+        "backfill_last_timestamp": {"node_id", "interval"},
+        "backfill_retry_total": None,
+        "backfill_failure_total": None,
+        "backfill_rows_total": None,
+        "backfill_shard_seconds": None,
+        "backfill_lease_moves_total": None,
+        "backfill_fenced_total": None,
+    }
+    labels = {row.name: set(row.labels) for row in METRICS}
+    assert asked_for.keys() <= labels.keys()
+    assert {name: labels[name] for name, fixed in asked_for.items() if fixed is not None} == {
+        name: fixed for name, fixed in asked_for.items() if fixed is not None
+    }
 
 
 def test_every_series_carries_its_world() -> None:

@@ -47,6 +47,12 @@ def test_a_world_needs_the_contract_twice_the_raw_schema_and_the_events() -> Non
         "w.quarantine.state.bars-value": ("event", "quarantine_state", "FULL_TRANSITIVE"),
         "w.conformance.state.bars-value": ("event", "conformance_state", "FULL_TRANSITIVE"),
         "w.conformance.reports-value": ("event", "conformance_report", "FULL_TRANSITIVE"),
+        "w.backfill.shards-value": ("event", "backfill_shard", "FULL_TRANSITIVE"),
+        "w.backfill.shards.urgent-value": ("event", "backfill_shard", "FULL_TRANSITIVE"),
+        "w.backfill.dlq-value": ("event", "backfill_shard", "FULL_TRANSITIVE"),
+        "w.backfill.progress-value": ("event", "backfill_progress", "FULL_TRANSITIVE"),
+        "w.backfill.control-value": ("event", "backfill_control", "FULL_TRANSITIVE"),
+        "w.backfill.leases-value": ("event", "backfill_lease", "FULL_TRANSITIVE"),
     }
 
 

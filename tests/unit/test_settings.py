@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -394,6 +396,16 @@ def test_the_calendar_names_are_those_of_the_library() -> None:
     assert calendar_names() == set(exchange_calendars.get_calendar_names(include_aliases=True))
 
 
+def is_in(tables: dict[str, Any], path: tuple[str, ...]) -> bool:
+    """Say whether a path of names leads to something in nested tables."""
+    found: Any = tables
+    for name in path:
+        if not isinstance(found, dict) or name not in found:
+            return False
+        found = found[name]
+    return True
+
+
 def test_the_example_file_mentions_every_setting_and_is_accepted() -> None:
     example = Path(__file__).parents[2] / "seamless.toml"
     settings = load_settings(example, {}, stack=lambda: None)
@@ -401,6 +413,9 @@ def test_the_example_file_mentions_every_setting_and_is_accepted() -> None:
     assert settings.dataset("trade.us").interval_ns() is None
     assert "quote.us" in settings.datasets
     text = example.read_text()
-    secret = {"password", "bearer_token"}  # named only as variables, as a file is the wrong place for them
-    missing = [p[-1] for p in known_names(Settings) if p[-1] not in secret and f"{p[-1]} =" not in text]
-    assert [name for name in missing if name != "client"] == []
+    all_in_use = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", text, flags=re.M))
+    all_in_use["datasets"]["<dataset>"] = all_in_use["datasets"]["ohlcv.us.1d"]
+    # A file is the wrong place for secrets, so they are named as variables.
+    secret = {p for p in known_names(Settings) if p[-1] in ("password", "bearer_token", "token")}
+    assert [p for p in known_names(Settings) if p not in secret and not is_in(all_in_use, p)] == []
+    assert [p for p in secret if f"SEAMLESS_{'__'.join(p).upper()}" not in text] == []
