@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -87,6 +88,8 @@ def _download(artifact: Artifact, context: MavenContext, folder: Path) -> None:
             arrived = Path(remote.resolve())
             break
         except (requests.RequestException, RuntimeError, OSError) as error:
+            # jgo drops an answer other than 200 unread, and the trace's frames would keep its socket open.
+            traceback.clear_frames(error.__traceback__)
             # jgo writes in place, so what a broken connection left there would pass for the artifact.
             if remote.cached_path is not None:
                 remote.cached_path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import re
@@ -14,6 +15,7 @@ from threading import Thread
 
 import pytest
 from jgo.maven import MavenContext, PythonResolver
+from psutil import Process
 
 from operations.stack import download
 from operations.stack.artifacts import LOCK_PATH, Artifact, StackLock, missing, read_lock, write_lock
@@ -29,6 +31,7 @@ class Repository:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.broken_answers = 0
+        self.port = 0
 
     def holds(self, artifact: Artifact, content: bytes) -> None:
         folder = f"{artifact.group.replace('.', '/')}/{artifact.name}/{artifact.version}"
@@ -64,6 +67,7 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
 
     monkeypatch.setattr(download, "maven_context", local)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state.port = server.server_port
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield state
@@ -127,6 +131,17 @@ def test_what_no_repository_has_is_explained_and_the_rest_is_kept(repository: Re
     with pytest.raises(StackError, match=r"org.example:not-there:1.0 could not be downloaded.*Check the network"):
         download.download([there, not_there], tmp_path, title="test")
     assert leftovers(tmp_path) == {"there-1.0.jar"}
+
+
+def test_an_answer_that_is_refused_leaves_no_connection_open(repository: Repository, tmp_path: Path) -> None:
+    gc.disable()  # which would close it sooner or later, with a warning in whatever runs then
+    try:
+        with pytest.raises(StackError, match="could not be downloaded"):
+            download.download([artifact("not-there", b"1")], tmp_path, title="test")
+        server = repository.port
+        assert [c for c in Process().net_connections("tcp") if c.raddr and c.raddr.port == server] == []
+    finally:
+        gc.enable()
 
 
 def test_two_at_once_download_once(repository: Repository, tmp_path: Path) -> None:
