@@ -74,7 +74,7 @@ class Doubles:
     def _spill(self) -> None:
         if not self._files:
             for _ in range(1 << _BUCKET_BITS):
-                file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the stack
+                file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the stack
                 self._files.append(self._stack.enter_context(file))
         rows = self._taken()
         buckets = (rows["hash"] >> np.uint64(64 - _BUCKET_BITS)).astype(np.intp)

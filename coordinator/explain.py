@@ -30,6 +30,7 @@ _LEAVES = {
     LeaseChange.REVOKED: "revoked",
     LeaseChange.LOST: "lost",
     LeaseChange.RELEASED: "released",
+    LeaseChange.YIELDED: "yielded",
     LeaseChange.FENCED: "fenced",
     LeaseChange.STALLED: "stalled",
 }
@@ -186,6 +187,7 @@ def _other_text(event: LeaseEvent) -> str:
         LeaseChange.REVOKED: f"The group gave its partition to another member; {who} stopped after {rows}{because}.",
         LeaseChange.LOST: f"The group had put {who} out before it noticed; what it had not committed is void{because}.",
         LeaseChange.RELEASED: f"An operator released the lease; {who} dropped it after {rows}{because}.",
+        LeaseChange.YIELDED: f"{who} left it at {rows} to an urgent shard that found no free slot{because}.",
         LeaseChange.FENCED: f"The broker refused a transaction of {who}, which no longer held the lease{because}.",
         LeaseChange.STALLED: f"{who} got nowhere for too long at {rows}, and its process ended{because}.",
     }

@@ -26,6 +26,7 @@ class LeaseChange(StrEnum):
     REVOKED = "revoked"
     LOST = "lost"
     RELEASED = "released"
+    YIELDED = "yielded"
     FENCED = "fenced"
     STALLED = "stalled"
 

@@ -41,6 +41,7 @@ from streams.quarantine_limit import QuarantineLimit
 from streams.raw_batch import RawBatch, gather
 from streams.raw_schemas import RawSchemas
 from streams.registry import Registry
+from streams.seeking import read_from
 from streams.settings import Settings
 from streams.start_offsets import choose_start, find_places
 from streams.state_store import StateStore
@@ -388,7 +389,7 @@ class Normalizer:
             self._states.forget(partition)
             self._waiting.pop(partition, None)
         for where in self._prepare(partitions):
-            self._go_to(where)
+            read_from(self._live(), where)
         self._tell_waiting()
         self._token_is_old = True
 
@@ -397,17 +398,6 @@ class Normalizer:
             self._live().seek(where)
         except KafkaException as error:
             raise TransactionAborted("retriable", f"no seek is possible now: {error.args[0].str()}") from error
-
-    def _go_to(self, where: TopicPartition) -> None:
-        """Read on from a place, whatever the consumer does with the partition now."""
-        consumer = self._live()
-        try:
-            consumer.seek(where)
-        except KafkaException:
-            # It was not being fetched, as after an error: only an assignment starts that again.
-            consumer.incremental_unassign([where])
-            consumer.incremental_assign([where])
-        consumer.resume([where])
 
     # The group's callbacks: all on the thread that polls -----------------------------------------------------------
 

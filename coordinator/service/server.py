@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
-import sys
 import threading
 
 import uvicorn
@@ -23,7 +20,7 @@ from streams.log import get_logger
 from streams.metrics import Metrics
 from streams.settings import Settings
 
-__all__ = ["ANSWER_S", "DRAIN_S", "Server", "finish", "impatient", "leave", "make_server", "serve", "url_of"]
+__all__ = ["ANSWER_S", "DRAIN_S", "Server", "finish", "impatient", "make_server", "serve", "url_of"]
 
 log = get_logger("coordinator")
 
@@ -130,19 +127,6 @@ def make_server(app: ASGIApp) -> Server:
             timeout_graceful_shutdown=DRAIN_S + LAST_S,
         )
     )
-
-
-def leave(code: int) -> None:
-    """End the process with an exit code, also when a call still waits for Kafka.
-
-    The interpreter would wait for its thread. What it has in flight is whole in Kafka, or not there at all.
-    """
-    waiting = [t.name for t in threading.enumerate() if not t.daemon and t is not threading.current_thread()]
-    if waiting:
-        log.warning("coordinator_calls_dropped", threads=waiting)
-        logging.shutdown()
-        os._exit(code)
-    sys.exit(code)
 
 
 def url_of(bound: socket.socket) -> str:

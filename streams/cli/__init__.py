@@ -20,6 +20,7 @@ from streams.cli.schema import app as _schema
 from streams.cli.stack import down, status, up
 from streams.cli.tail import tail
 from streams.cli.topics import app as _topics
+from streams.cli.worker import worker
 from streams.errors import SeamlessError
 
 __all__ = ["app", "main"]
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for _command in (up, down, status, demo, normalize, coordinator, produce, tail):
+for _command in (up, down, status, demo, normalize, coordinator, worker, produce, tail):
     app.command()(_command)
 for _group in (_backfill, _config, _conformance, _quarantine, _schema, _topics):
     app.add_typer(_group)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.context import ConfigOption, WorldOption, settings_from
+from streams.leaving import leave
 
 __all__ = ["coordinator"]
 
@@ -30,7 +31,7 @@ def coordinator(
     world: WorldOption = None,
 ) -> None:
     """Plan, show and steer backfills over HTTP until stopped; run as many replicas as you like."""
-    from coordinator.service.server import leave, serve
+    from coordinator.service.server import serve
 
     settings = settings_from(config, world)
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}

@@ -153,7 +153,7 @@ def test_sigterm_ends_streams_and_the_process_within_seconds(served: tuple[str, 
     assert process.wait(2 * DRAIN_S) == 0, process.output()
     assert time.monotonic() - began < DRAIN_S
     assert "Traceback" not in process.output()
-    assert "coordinator_calls_dropped" not in process.output()
+    assert "threads_dropped" not in process.output()
 
 
 def test_a_public_address_is_refused_without_a_token(stack: Any, world: str, tmp_path: Path) -> None:

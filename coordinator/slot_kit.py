@@ -1,0 +1,156 @@
+"""What all slots of a worker share: codecs, datasets' jobs, metrics, orders, and what ties transactions to leases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from coordinator.chunks import ShardJob
+from coordinator.lease_event import LeaseEvent
+from coordinator.ownership import Lease, Place
+from coordinator.queue_offsets import worker_group
+from coordinator.records import ControlPlane
+from coordinator.shards import Shard, ShardState
+from coordinator.source import SourceContext
+from streams.clients import producer_config
+from streams.lease import LeaseToken
+from streams.metrics import Metrics
+from streams.registry import Registry
+from streams.settings import BackfillSettings, Settings
+from streams.transactions import TransactionalProducer
+
+__all__ = ["Guards", "LeaseLog", "Orders", "PreparedJob", "SlotKit", "transactional_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The three guards of a lease; tests switch one off to show what it guards, nothing else ever does.
+
+    Attributes:
+        captured_token: send the token captured at the assignment, not whatever the client holds at the commit.
+        partition_ids: one transactional id per queue partition, not per slot.
+        positions: believe only a record that follows the committed offset.
+        lose_polled: fault, not guard: throw away that many records of each partition between poll and claim.
+    """
+
+    captured_token: bool = True
+    partition_ids: bool = True
+    positions: bool = True
+    lose_polled: int = 0
+
+
+class Orders(Protocol):
+    """What operators want."""
+
+    def state_for(self, shard: Shard) -> ShardState | None:
+        """Return the state that an order wants a shard to end in, None if there is none."""
+        ...
+
+
+class LeaseLog(Protocol):
+    """Where things are told that happen beside a transaction."""
+
+    def tell(self, event: LeaseEvent) -> None:
+        """Send an event; it is lost if the broker is away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A dataset's job and what its sources may know."""
+
+    job: ShardJob
+    context: SourceContext
+    interval: str | None
+
+
+def transactional_id(world: str, plane: ControlPlane, place: Place) -> str:
+    """Return the id that whoever holds a queue partition writes under: taking it over fences the holder before."""
+    return f"{worker_group(world)}.{'urgent' if place.queue == plane.urgent else 'shards'}.{place.partition}"
+
+
+class SlotKit:
+    """One per worker; all of it may be used from any slot's thread.
+
+    Args:
+        host: how the worker names itself in the log: machine and process.
+        fresh_token: reads group metadata as it is now; only for showing what the captured token guards.
+
+    Attributes:
+        captured_epochs: whether the broker accepts the epoch of an older assignment for partitions that have stayed
+            (Kafka 4.3 does, KIP-1251); None while that is being found out.
+    """
+
+    captured_epochs: bool | None = None
+
+    transaction_deadline_s = 30.0
+    limits: BackfillSettings
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        plane: ControlPlane,
+        metrics: Metrics,
+        orders: Orders,
+        lease_events: LeaseLog,
+        *,
+        host: str,
+        guards: Guards,
+        fresh_token: Callable[[], LeaseToken],
+    ) -> None:
+        self.plane, self.metrics, self.orders, self.lease_events = plane, metrics, orders, lease_events
+        self.host, self.limits = host, settings.backfill
+        self._settings, self._registry = settings, registry
+        self._guards, self._fresh_token = guards, fresh_token
+        self._jobs: dict[tuple[str, int], PreparedJob] = {}
+        self._lock = threading.Lock()
+
+    def producer_config(self, place: Place) -> dict[str, Any]:
+        """Return the configuration of the producer that writes under a partition's lease."""
+        world = self._settings.world
+        own = transactional_id(world, self.plane, place)
+        if not self._guards.partition_ids:
+            own = f"{worker_group(world)}.{self.host}.{place.queue}.{place.partition}"
+        return producer_config(
+            self._settings,
+            transactional_id=own,
+            transaction_timeout_ms=self.limits.transaction_timeout_ms,
+            compression=self._settings.normalizer.compression,
+        )
+
+    def take_over(self, place: Place) -> None:
+        """Abort what the holder before left open in a partition, by taking over its transactional id.
+
+        Raises:
+            BrokerError: if Kafka does not let it.
+        """
+        producer = TransactionalProducer(self.producer_config(place), self.transaction_deadline_s)
+        try:
+            producer.ready()
+        finally:
+            producer.close()
+
+    def token_for(self, lease: Lease) -> LeaseToken:
+        """Return the token that a lease's transactions carry."""
+        return lease.token if self._guards.captured_token else self._fresh_token()
+
+    def job_of(self, shard: Shard) -> PreparedJob:
+        """Return the job of a shard's dataset under the contract that the shard was planned for.
+
+        Raises:
+            SeamlessError: as `ShardJob.prepare`.
+        """
+        key = (shard.dataset, shard.contract_version)
+        with self._lock:
+            found = self._jobs.get(key)
+            if found is None:
+                job = ShardJob.prepare(
+                    self._settings, shard.dataset, self._registry, contract_version=shard.contract_version
+                )
+                wanted = self._settings.dataset(shard.dataset)
+                context = SourceContext(self._settings, shard.dataset, wanted, job.contract, self._registry)
+                found = self._jobs[key] = PreparedJob(job, context, wanted.interval)
+            return found
