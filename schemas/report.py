@@ -89,11 +89,11 @@ class ConformanceReport(BaseModel):
             f" + {self.rows_dropped:,} duplicates dropped"
         )
         table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-        table.add_column("finding")
+        table.add_column("finding", overflow="fold")
         table.add_column("severity")
-        table.add_column("column")
+        table.add_column("column", overflow="fold")
         table.add_column("rows", justify="right")
-        table.add_column("first at (partition:offset)")
+        table.add_column("first at (partition:offset)", overflow="fold")
         for finding in self.findings:
             style = "red" if finding.severity is Severity.VIOLATION else "yellow"
             table.add_row(

@@ -8,11 +8,11 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel, SecretStr
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, loaded_from
+from streams.cli.output import console
 from streams.errors import SettingsError
 from streams.settings import LoadedSettings
 from streams.settings_problems import dotted
@@ -41,7 +41,7 @@ def check(config: ConfigOption = None, world: WorldOption = None, as_json: JsonO
         typer.echo(json.dumps({"ok": True, "world": settings.world, "datasets": datasets}))
     else:
         named = ", ".join(datasets) or "no datasets yet"
-        Console().print(Text(f"The settings are fine: world {settings.world}, {named}."))
+        console().print(Text(f"The settings are fine: world {settings.world}, {named}."))
 
 
 @app.command()
@@ -55,8 +55,10 @@ def show(config: ConfigOption = None, world: WorldOption = None, as_json: JsonOp
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for name, value, origin in shown:
         text = "" if value is None else json.dumps(value)
-        table.add_row(Text(name), Text(text), Text(origin, "dim" if origin == "default" else ""))
-    Console().print(table)
+        table.add_row(
+            Text(name, overflow="fold"), Text(text, overflow="fold"), Text(origin, "dim" if origin == "default" else "")
+        )
+    console().print(table)
 
 
 def rows(loaded: LoadedSettings) -> Iterator[tuple[str, Any, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streams.cli.context import JsonOption
+from streams.cli.output import console
 from streams.errors import ContractError, SettingsError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _group() -> None:
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file of raw rows.")],
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file of raw rows.", metavar="FILE")],
     contract: Annotated[str, typer.Option("--contract", help="A shipped contract's name, or the path of an .avsc.")],
     mode: Annotated[
         Literal["shadow", "blocking"],
@@ -157,14 +158,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def _print(result: ConformanceResult, frame: pl.DataFrame) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(result.report.table())
+    out = console()
+    out.print(result.report.table())
     if result.report.ignored_columns:
-        console.print(f"Columns without a place in the contract: {', '.join(result.report.ignored_columns)}")
+        out.print(f"Columns without a place in the contract: {', '.join(result.report.ignored_columns)}")
     if not result.rejected:
         return
     rows = frame[[r.row for r in result.rejected[:_SHOWN]]]
@@ -172,6 +172,6 @@ def _print(result: ConformanceResult, frame: pl.DataFrame) -> None:
     for each, values in zip(result.rejected, rows.iter_rows(named=True), strict=False):
         reasons = "\n".join(_words(x.flag, x.column or x.detail) for x in each.reasons)
         table.add_row(str(each.row), Text(reasons, "red"), Text(", ".join(f"{k}={v}" for k, v in values.items())))
-    console.print(table)
+    out.print(table)
     if len(result.rejected) > _SHOWN:
-        console.print(f"and {len(result.rejected) - _SHOWN:,} more; --rejected FILE writes all of them")
+        out.print(f"and {len(result.rejected) - _SHOWN:,} more; --rejected FILE writes all of them")

@@ -29,7 +29,9 @@ _LONGEST_NAP = 0.2  # so that Ctrl-C and the progress bar are never far behind
 
 
 def produce(
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file with the raw schema's columns.")],
+    file: Annotated[
+        Path, typer.Argument(help="A .csv or .parquet file with the raw schema's columns.", metavar="FILE")
+    ],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="The dataset that the rows belong to.")],
     speed: Annotated[
         str, typer.Option("--speed", help="Pace in event time: a multiple of real time such as 100x, or max.")

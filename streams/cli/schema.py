@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
+from streams.cli.output import console
 from streams.errors import ContractError, SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", "-d", help="Only what this dataset needs.", show_default=False)
 ]
 FileArgument = Annotated[
-    Path | None, typer.Argument(help="A schema file; without it, all that the settings call for.", show_default=False)
+    Path | None,
+    typer.Argument(
+        help="A schema file; without it, all that the settings call for.", metavar="FILE", show_default=False
+    ),
 ]
 
 
@@ -101,14 +105,13 @@ def check(
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="FILE.avsc, a contract's name, SUBJECT or SUBJECT@VERSION.")],
-    b: Annotated[str, typer.Argument(help="The same; what is said leads from A to B.")],
+    a: Annotated[str, typer.Argument(help="FILE.avsc, a contract's name, SUBJECT or SUBJECT@VERSION.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="The same; what is said leads from A to B.", metavar="B")],
     config: ConfigOption = None,
     world: WorldOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say in words what differs between two schemas; exit with 0 if they are equal, 1 if not."""
-    from rich.console import Console
     from rich.text import Text
 
     from schemas.diff import schema_diff
@@ -121,7 +124,7 @@ def diff(
     else:
         styles = {"added": "green", "removed": "red", "changed": "yellow"}
         for change in changes:
-            Console(soft_wrap=True, highlight=False).print(Text(str(change), styles[change.kind]))
+            console().print(Text(str(change), styles[change.kind]), soft_wrap=True)
         if not changes:
             typer.echo("The schemas are equal.")
     if changes:
@@ -188,7 +191,6 @@ def _show(verdicts: list[SubjectVerdict], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_record(verdict) for verdict in verdicts], indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -209,7 +211,7 @@ def _show(verdicts: list[SubjectVerdict], as_json: bool) -> None:
             "" if verdict.id is None else str(verdict.id),
             Text("\n".join([says, *notes]), colour, overflow="fold"),
         )
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def _record(verdict: SubjectVerdict) -> dict[str, object]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.cli.context import JsonOption
+from streams.cli.output import console
 from streams.clock import monotonic, now
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def up(
     if as_json:
         typer.echo(json.dumps(_summary(state)))
         return
-    console = Console(highlight=False)
-    console.print(_table(_inspect(state)))
-    console.print(f"Kafka:    {state.bootstrap_servers}\nRegistry: {state.registry_url}", soft_wrap=True)
-    console.print(f"Ready after {monotonic() - began:.1f} s. Data and logs are in {state.dir}", soft_wrap=True)
+    out = console()
+    out.print(_table(_inspect(state)))
+    out.print(f"Kafka:    {state.bootstrap_servers}\nRegistry: {state.registry_url}", soft_wrap=True)
+    out.print(f"Ready after {monotonic() - began:.1f} s. Data and logs are in {state.dir}", soft_wrap=True)
 
 
 def down(directory: DirOption = None, as_json: JsonOption = False) -> None:
@@ -105,10 +106,10 @@ def status(directory: DirOption = None, as_json: JsonOption = False) -> None:
     elif state is None or all(part.condition == "stopped" for part in parts):
         typer.echo(f"No stack runs in {folder}. Start one: seamless up")
     else:
-        console = Console(highlight=False)
-        console.print(_table(parts))
+        out = console()
+        out.print(_table(parts))
         if not healthy:
-            console.print(f"Mend it: seamless up. The logs are in {folder / 'logs'}", soft_wrap=True)
+            out.print(f"Mend it: seamless up. The logs are in {folder / 'logs'}", soft_wrap=True)
     if not healthy:
         raise typer.Exit(NOT_HEALTHY)
 

@@ -22,7 +22,7 @@ _TIME_WIDTH = 30
 
 
 def tail(
-    dataset: Annotated[str, typer.Argument(help="The dataset.")],
+    dataset: Annotated[str, typer.Argument(help="The dataset.", metavar="DATASET")],
     symbol: Annotated[
         list[str] | None,
         typer.Option("--symbol", "-s", help="Only this symbol; may be repeated.", show_default=False),

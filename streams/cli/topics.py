@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
+from streams.cli.output import console
 from streams.topic_admin import TopicAdmin, TopicChange
 from streams.topics import topics_for
 
 __all__ = ["app"]
 
 app = typer.Typer(name="topics", help="The topics that the settings call for.", no_args_is_help=True)
+
+# On a narrower terminal the explanations would leave no room for the names.
+_WIDTH_TO_EXPLAIN = 140
 
 _SAYS = {
     "create": ("missing", "yellow"),
@@ -51,7 +54,9 @@ def _show(changes: list[TopicChange], verdicts: dict[str, str], as_json: bool) -
     if as_json:
         typer.echo(json.dumps([_record(change, verdicts[change.spec.name]) for change in changes], indent=2))
         return
-    table = Table("topic", "partitions", "kept", "state", "holds", box=None, pad_edge=False)
+    out = console()
+    explained = out.width >= _WIDTH_TO_EXPLAIN
+    table = Table("topic", "partitions", "kept", "state", *(["holds"] if explained else []), box=None, pad_edge=False)
     for change in changes:
         says, colour = _SAYS[verdicts[change.spec.name]]
         state = "\n".join([says, *(f"{d.what}: {d.actual or 'unset'}, wanted {d.wanted}" for d in change.drift)])
@@ -60,11 +65,10 @@ def _show(changes: list[TopicChange], verdicts: dict[str, str], as_json: bool) -
             str(change.spec.partitions),
             _kept(change),
             Text(state, colour),
-            Text(change.spec.holds),
+            *([Text(change.spec.holds)] if explained else []),
         )
-    console = Console()
-    console.print(table)
-    console.print(_summary(verdicts), highlight=False)
+    out.print(table)
+    out.print(_summary(verdicts))
 
 
 def _summary(verdicts: dict[str, str]) -> str:
