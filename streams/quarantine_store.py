@@ -9,6 +9,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from schemas.avro import parse_record
+from schemas.codec_reference import ReferenceCodec
 from streams import topics
 from streams.clients import producer_config, reader_config
 from streams.clock import Deadline
@@ -104,6 +106,7 @@ class QuarantineStore:
 
     def __init__(self, settings: Settings, dataset: str, registry: Registry) -> None:
         self._settings, self._dataset = settings, dataset
+        self._registry = registry
         self._partitions = settings.dataset(dataset).partitions
         world = settings.world
         self._raw = topics.raw(world, dataset)
@@ -120,6 +123,17 @@ class QuarantineStore:
             row = QuarantinedRow(*where, self._row_codec.decode(message.value() or b""), statuses.get(where, "open"))
             if choice.has(row):
                 yield row
+
+    def decoded(self, row: QuarantinedRow) -> dict[str, Any] | None:
+        """Return a row's fields as its producer wrote them; None if the bytes or their schema cannot be read."""
+        schema_id, value = row.datum["schema_id"], row.datum["value"]
+        if schema_id is None or value is None or row.fetched_from is not None:
+            return None
+        try:
+            record = parse_record(self._registry.schema_by_id(schema_id))
+            return ReferenceCodec(record, schema_id).decode_one(value)
+        except Exception:  # the schema is not to be had, or whatever fastavro makes of damaged bytes
+            return None
 
     def meant(self, choice: RowChoice, status: str) -> list[QuarantinedRow]:
         """Return the rows that `settle` would settle: for a replay, raw ones alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
+from streams.cli.output import console
 from streams.errors import SettingsError
 
 __all__ = ["app"]
@@ -64,15 +67,15 @@ def list_rows(
             _text(datum["key"]),
             datum["quarantined_at"].strftime("%Y-%m-%d %H:%M:%S"),
         )
-    console = Console()
-    console.print(table)
-    console.print(f"{min(limit, len(rows))} of {len(rows)} rows" + (f" ({status})" if status != "all" else ""))
+    out = console()
+    out.print(table)
+    out.print(f"{min(limit, len(rows)):,} of {_rows(len(rows))}" + (f" ({status})" if status != "all" else ""))
 
 
 @app.command()
 def show(
     dataset: DatasetArgument,
-    row: Annotated[str, typer.Argument(help="The row, as PARTITION:OFFSET of the quarantine topic.")],
+    row: Annotated[str, typer.Argument(help="The row, as PARTITION:OFFSET of the quarantine topic.", metavar="ROW")],
     config: ConfigOption = None,
     world: WorldOption = None,
     as_json: JsonOption = False,
@@ -80,10 +83,11 @@ def show(
     """Show one quarantined row in full."""
     from streams.quarantine_store import RowChoice
 
-    found = list(_store(dataset, config, world).rows(RowChoice(None, names=_names([row]))))
+    store = _store(dataset, config, world)
+    found = list(store.rows(RowChoice(None, names=_names([row]))))
     if not found:
         raise SettingsError(f"there is no quarantined row {row} in {dataset}: `seamless quarantine list {dataset}`")
-    record = _record(found[0])
+    record = _record(found[0]) | {"decoded": _plain(store.decoded(found[0]))}
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
@@ -91,8 +95,10 @@ def show(
     for name, value in record.items():
         if name == "reasons":
             value = "\n".join(" · ".join(filter(None, (r["flag"], r["column"], r["detail"]))) for r in value)
-        table.add_row(name, str(value))
-    Console().print(table)
+        elif name == "decoded" and value is not None:
+            value = "\n".join(f"{field} = {shown!r}" for field, shown in value.items())
+        table.add_row(name, Text("" if value is None else str(value), overflow="fold"))
+    console().print(table)
 
 
 @app.command()
@@ -167,7 +173,13 @@ def _settle(
     if as_json:
         typer.echo(json.dumps({"dataset": dataset, status: count, "dry_run": dry_run}))
     else:
-        typer.echo(f"{count} rows {'would be ' if dry_run else ''}{status}")
+        typer.echo(f"{_rows(count)} {'would be ' if dry_run else ''}{status}")
+        if not count:
+            typer.echo(f"No open row was meant: `seamless quarantine list {dataset} --status all` shows all rows.")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _names(rows: list[str]) -> frozenset[str]:
@@ -192,6 +204,19 @@ def _record(row: Any) -> dict[str, Any]:
         else:
             shown[name] = value
     return shown
+
+
+def _plain(value: Any) -> Any:
+    """Return a decoded value as JSON can hold it, which knows neither NaN nor bytes nor decimals."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _text(value: bytes | None) -> str:

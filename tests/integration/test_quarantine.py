@@ -209,13 +209,18 @@ def test_the_command_lists_shows_dismisses_and_replays(made: World, tmp_path: Pa
     assert [row["reasons"][0]["flag"] for row in listed] == ["non_finite", "negative_size", "undecodable"]
     name = listed[2]["row"]
     shown = json.loads(seamless(tmp_path, made, "show", DATASET, name, "--json"))
-    assert shown["value"] == b"poison".hex()
+    assert (shown["value"], shown["decoded"]) == (b"poison".hex(), None)
+    bar = json.loads(seamless(tmp_path, made, "show", DATASET, listed[0]["row"], "--json"))
+    assert (bar["decoded"]["symbol"], bar["decoded"]["close"]) == ("A", "nan")
+    assert "close = 'nan'" in seamless(tmp_path, made, "show", DATASET, listed[0]["row"])
     assert "undecodable" in seamless(tmp_path, made, "show", DATASET, name)
     said = seamless(tmp_path, made, "replay", DATASET, "--all", "--dry-run")
     assert "3 rows would be replayed" in said
-    assert "1 rows dismissed" in seamless(tmp_path, made, "dismiss", DATASET, "--row", name, "--why", "noise")
+    assert "1 row dismissed" in seamless(tmp_path, made, "dismiss", DATASET, "--row", name, "--why", "noise")
     assert "2 rows replayed" in seamless(tmp_path, made, "replay", DATASET, "--all")
-    assert "0 rows replayed" in seamless(tmp_path, made, "replay", DATASET, "--all")
+    again = seamless(tmp_path, made, "replay", DATASET, "--all")
+    assert "0 rows replayed" in again
+    assert "--status all" in again
     assert len(raw(made)) == 6
 
 
