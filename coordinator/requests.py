@@ -62,7 +62,7 @@ class Known:
         job: the same request, made before.
         order: what was ordered about that and holds.
         own: the shards that it counts.
-        others: shards of other jobs that fetch, or have fetched, part of the same.
+        others: shards of other jobs that fetch, or have fetched, part of the same, by time.
     """
 
     job: Job | None
@@ -95,7 +95,7 @@ class Outcome:
     def to_queue(self) -> list[Progress]:
         """The shards that are queued now, by time."""
         queued = [event for event in self.events if isinstance(event, Progress)]
-        return sorted(queued, key=lambda p: (p.shard.start, p.shard.symbols))
+        return sorted(queued, key=_by_time)
 
 
 def known(view: View, asked: Asked) -> Known:
@@ -104,7 +104,7 @@ def known(view: View, asked: Asked) -> Known:
     own = () if job is None else tuple(view.shards_of(job.id))
     counted = {p.shard.id for p in own}
     symbols, range_ = set(asked.symbols), asked.range
-    others = tuple(
+    others = [
         p
         for p in view.dataset(asked.request.dataset)
         if p.state not in AGAIN
@@ -113,8 +113,9 @@ def known(view: View, asked: Asked) -> Known:
         and p.shard.id not in counted
         and not symbols.isdisjoint(p.shard.symbols)
         and not _given_up(view, p)
-    )
-    return Known(job, None if job is None else in_force(view, job), own, others)
+    ]
+    others.sort(key=_by_time)  # the view has them in no order, and equal requests make equal jobs
+    return Known(job, None if job is None else in_force(view, job), own, tuple(others))
 
 
 def narrowed(asked: Asked, there: Known) -> Known:
@@ -213,6 +214,10 @@ def _job(asked: Asked, there: Known, planned: BackfillPlan) -> Job:
         requested_by=request.requested_by or author.by,
         created_at=author.at,
     )
+
+
+def _by_time(progress: Progress) -> tuple[int, tuple[str, ...]]:
+    return progress.shard.start, progress.shard.symbols
 
 
 def _reason(there: Known, planned: BackfillPlan) -> str | None:
