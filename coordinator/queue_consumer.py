@@ -73,6 +73,9 @@ class QueueConsumer:
         config = {
             **consumer_config(settings, group),
             "client.id": name,
+            # Each queue by itself is shared out evenly. The broker's default shares out the sum: with two workers it
+            # was seen to give one all of the urgent queue, where there is mostly nothing to do, and the other the rest.
+            "group.remote.assignor": "range",
             "enable.partition.eof": True,
             # One record of a partition is worked on at a time; what is fetched ahead of it is thrown away.
             "queued.min.messages": 1,

@@ -14,6 +14,10 @@ from typing import IO
 from operations.stack import guard
 
 SEAMLESS = Path(sys.executable).parent / "seamless"
+WITH_TEST_SOURCES = {
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "plugins"), str(Path(__file__).parents[2])])
+}
+"""Environment in which `test:` sources are installed; see `plugins/seamless_test_sources.py`."""
 
 
 class Process:
