@@ -9,6 +9,7 @@ from schemas.codec import Encoder
 from schemas.conformance import ConformancePipeline
 from schemas.contract import Contract
 from streams import topics
+from streams.dataset_checks import check_interval
 from streams.errors import BrokerError, RegistryError
 from streams.events import EventCodec
 from streams.registry import RegisteredSchema, Registry
@@ -96,8 +97,10 @@ def make_pipeline(settings: Settings, dataset: str, contract: Contract, version:
 
     Raises:
         ContractError: if the contract's rules do not compile.
+        SettingsError: if the dataset has an interval, and the contract is one of ticks.
     """
     wanted = settings.dataset(dataset)
+    check_interval(settings, dataset, contract)
     return ConformancePipeline(
         contract,
         settings.mode_of(dataset),

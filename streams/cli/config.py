@@ -15,7 +15,7 @@ from streams.cli.context import ConfigOption, JsonOption, WorldOption, loaded_fr
 from streams.cli.output import console
 from streams.errors import SettingsError
 from streams.settings import LoadedSettings
-from streams.settings_problems import dotted
+from streams.settings_problems import dotted, report
 
 __all__ = ["app", "rows"]
 
@@ -30,6 +30,7 @@ def check(config: ConfigOption = None, world: WorldOption = None, as_json: JsonO
     try:
         loaded = loaded_from(config, world)
         _check_client(loaded)
+        _check_datasets(loaded)
     except SettingsError as error:
         if not as_json:
             raise
@@ -90,3 +91,12 @@ def _check_client(loaded: LoadedSettings) -> None:
     from streams.topic_admin import TopicAdmin
 
     TopicAdmin(loaded.settings.kafka)
+
+
+def _check_datasets(loaded: LoadedSettings) -> None:
+    """Read the contracts and the raw schemas that the datasets name."""
+    from streams.dataset_checks import problems_of_datasets
+
+    problems = problems_of_datasets(loaded.settings, loaded.origins)
+    if problems:
+        raise SettingsError(report(problems))

@@ -348,6 +348,53 @@ def test_config_check_refuses_a_property_that_librdkafka_does_not_know(
     assert "no.such.thing" in json.loads(result.stdout)["error"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "where", "says"),
+    [
+        ('contract = "nix"', "contract (from ", "use one of ohlcv, quote, trade"),
+        ('contract = "gone.avsc"', "contract (from ", "the path of an .avsc file"),
+        (
+            'contract = "trade"\ninterval = "1d"',
+            "interval (from ",
+            "trade_id tells its rows apart; leave the interval out",
+        ),
+        ('contract = "quote"\ninterval = "1m"', "interval (from ", "sequence tells its rows apart"),
+        ('contract = "ohlcv"\nraw_schema = "gone.avsc"', "raw_schema (from ", "not a readable Avro schema"),
+        (
+            'contract = "ohlcv"\nraw_schema = "thin.avsc"',
+            "raw_schema (from ",
+            "has neither 'open' nor one of its aliases",
+        ),
+    ],
+)
+def test_config_check_refuses_a_dataset_that_does_not_fit_its_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, where: str, says: str
+) -> None:
+    monkeypatch.setenv("SEAMLESS_STACK_DIR", str(tmp_path / "no-stack"))
+    fields = [{"name": name, "type": "string"} for name in ("symbol", "event_time")]
+    (tmp_path / "thin.avsc").write_text(json.dumps({"type": "record", "name": "Thin", "fields": fields}))
+    file = tmp_path / "seamless.toml"
+    file.write_text(f'[datasets."a.b"]\n{dataset}\n')
+    result = CliRunner().invoke(config_command.app, ["check", "--config", str(file), "--json"])
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert f'seamless.datasets."a.b".{where}' in error
+    assert says in error
+
+
+def test_config_check_takes_ticks_without_an_interval_and_bars_with_or_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEAMLESS_STACK_DIR", str(tmp_path / "no-stack"))
+    file = tmp_path / "seamless.toml"
+    file.write_text(
+        '[datasets.a]\ncontract = "trade"\n[datasets.b]\ncontract = "ohlcv"\n'
+        '[datasets.c]\ncontract = "ohlcv"\ninterval = "1m"\n'
+    )
+    result = CliRunner().invoke(config_command.app, ["check", "--config", str(file), "--json"])
+    assert json.loads(result.stdout)["ok"] is True
+
+
 def test_origins_name_the_variable_the_file_or_the_stack(tmp_path: Path) -> None:
     file = tmp_path / "seamless.toml"
     file.write_text("world = 'paper'")
