@@ -227,7 +227,8 @@ class Ownership:
         owned.state, owned.cursor, owned.committed = _State.READING, "", owned.head.offset + 1
         owned.head = None
         self._guard(place).expect(place.partition, owned.committed)
-        return [Resume(place)]
+        # Not only resumed: what was delivered together with the shard is gone.
+        return [ReadFrom(place, owned.committed)]
 
     def interrupted(self, place: Place, grant: int, *, refused: bool) -> list[Action]:
         """The slot stopped before the shard's end: ask what is committed, and claim it again.

@@ -25,7 +25,7 @@ from tests.support.normalizing import value_of
 from tests.support.progress import until
 from tests.support.worlds import DATASET, World
 
-__all__ = ["Running", "asked", "finished_job", "history", "minute", "source_of_bars", "working"]
+__all__ = ["Running", "asked", "finished_job", "history", "job_now", "minute", "source_of_bars", "working"]
 
 
 class Running:
@@ -107,6 +107,15 @@ def finished_job(world: World, job: str, *, seconds: float = 60.0, state: str = 
     coordinator = LocalBackfillCoordinator(world.settings)
     try:
         until(lambda: coordinator.job(job).state == state, seconds, f"{job} {state}", lambda: str(coordinator.job(job)))
+        return coordinator.job(job)
+    finally:
+        coordinator.close()
+
+
+def job_now(world: World, job: str) -> JobStatus:
+    """Return a job as it is."""
+    coordinator = LocalBackfillCoordinator(world.settings)
+    try:
         return coordinator.job(job)
     finally:
         coordinator.close()
