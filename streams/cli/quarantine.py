@@ -83,8 +83,9 @@ def show(
     """Show one quarantined row in full."""
     from streams.quarantine_store import RowChoice
 
+    choice = RowChoice(None, names=_names([row]))
     store = _store(dataset, config, world)
-    found = list(store.rows(RowChoice(None, names=_names([row]))))
+    found = list(store.rows(choice))
     if not found:
         raise SettingsError(f"there is no quarantined row {row} in {dataset}: `seamless quarantine list {dataset}`")
     record = _record(found[0]) | {"decoded": _plain(store.decoded(found[0]))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -38,10 +39,11 @@ def nothing_left(folder: Path) -> bool:
     return True
 
 
-def test_every_count_is_right_and_nothing_is_left_running(tmp_path: Path) -> None:
+def test_every_count_is_right_and_nothing_is_left_running_where_no_program_is_on_path(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
+    bare = {name: value for name, value in os.environ.items() if name != "JAVA_HOME"} | {"PATH": str(tmp_path)}
     done = subprocess.run(
-        [SEAMLESS, "demo", "--dir", folder], capture_output=True, text=True, timeout=SECONDS, check=False
+        [SEAMLESS, "demo", "--dir", folder], env=bare, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     assert "All 61 counts are what they must be" in done.stdout
