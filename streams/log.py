@@ -33,11 +33,14 @@ def configure_logging(level: Level = "info", json: bool | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    rendered: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(sort_keys=True, default=str)]
-        if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    )
+    rendered: list[Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(sort_keys=True, default=str),
+    ]
+    if not as_json:
+        # The traces that it shows by default tell the locals of every frame, and with them tokens and passwords.
+        plain = structlog.dev.plain_traceback
+        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 
 from operations.stack import EmbeddedStack
 from operations.stack.filelock import exclusive
@@ -42,6 +44,18 @@ def world(request: pytest.FixtureRequest) -> str:
     """A world of this test's own, so that no test sees the topics of another."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).removeprefix("test-")
     return f"{name[:30].strip('-')}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Take back what a test does to logging."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("seamless").setLevel(logging.NOTSET)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

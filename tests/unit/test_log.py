@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
-import structlog
 from pydantic import SecretStr
 
 from streams.log import configure_logging, get_logger
 from streams.settings import KafkaSettings
 
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("seamless").setLevel(logging.NOTSET)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 def test_elsewhere_than_on_a_terminal_each_record_is_one_line_of_json(
@@ -96,6 +85,19 @@ def test_an_exception_stays_on_one_line_of_json(capsys: pytest.CaptureFixture[st
         get_logger("test").exception("batch_failed")
     (line,) = capsys.readouterr().err.splitlines()
     assert "RuntimeError: broken" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_trace_shows_where_it_broke_and_no_locals(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    configure_logging(json=as_json)
+    token = "".join(("hunter", "2"))
+    try:
+        assert int(token)
+    except ValueError:
+        get_logger("test").exception("batch_failed")
+    told = capsys.readouterr().err
+    assert "int(token)" in told
+    assert "token =" not in told
 
 
 @pytest.mark.parametrize("as_json", [True, False])
