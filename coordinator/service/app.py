@@ -15,6 +15,7 @@ from coordinator.service.calls import PATIENCE_S, Calls
 from coordinator.service.document import ABOUT, TAGS, completed
 from coordinator.service.events import EventHub
 from coordinator.service.job_routes import job_routes
+from coordinator.service.probes import PATIENCE_S as PROBE_S
 from coordinator.service.probes import Probes
 from coordinator.service.problems import Unforeseen, install
 from coordinator.service.process_routes import process_routes
@@ -38,6 +39,7 @@ def create_app(
     *,
     heartbeat_s: float = HEARTBEAT_S,
     patience_s: float = PATIENCE_S,
+    probe_s: float = PROBE_S,
 ) -> FastAPI:
     """Return the service over a coordinator, which stays the caller's to close.
 
@@ -49,7 +51,7 @@ def create_app(
     """
     calls = Calls(coordinator, patience_s=patience_s)
     hub = EventHub(calls, heartbeat_s=heartbeat_s)
-    probes = Probes(coordinator, settings, metrics)
+    probes = Probes(coordinator, settings, metrics, patience_s=probe_s)
 
     @asynccontextmanager
     async def watching(_: FastAPI) -> AsyncIterator[None]:

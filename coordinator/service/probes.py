@@ -22,8 +22,11 @@ _IN_PROGRESS = frozenset({"pending", "running", "paused", "cancelling"})
 class Probes:
     """Looks at a coordinator that may be stuck, without being stuck with it."""
 
-    def __init__(self, coordinator: BackfillCoordinator, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, coordinator: BackfillCoordinator, settings: Settings, metrics: Metrics, *, patience_s: float = PATIENCE_S
+    ) -> None:
         self._coordinator, self._settings, self._metrics = coordinator, settings, metrics
+        self._patience_s = patience_s
         self._threads = CapacityLimiter(2)
         self._under_way: dict[Callable[[], None], asyncio.Task[str | None]] = {}
 
@@ -40,8 +43,8 @@ class Probes:
         task = self._under_way.get(what)
         if task is None or task.done():
             task = self._under_way[what] = asyncio.create_task(self._call(what))
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
-        return task.result() if done else f"view: no answer within {PATIENCE_S:g} s"
+        done, _ = await asyncio.wait({task}, timeout=self._patience_s)
+        return task.result() if done else f"view: no answer within {self._patience_s:g} s"
 
     async def _call(self, what: Callable[[], None]) -> str | None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.chunks import Chunk, ShardJob, make_chunk
@@ -18,9 +18,10 @@ from coordinator.shards import Shard
 from coordinator.source import SourceBatch
 from schemas.contract import load_contract
 from schemas.report import merge_reports
+from tests.support.examples import examples
 from tests.support.shard_jobs import NOW, cursor_of, job_of, shard_of
 
-moderate = settings(max_examples=80, deadline=None)
+moderate = examples(40)
 
 MINUTE = 60_000_000
 START = 1_704_205_800_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.avro import AvroRecord, parse_record
@@ -18,8 +18,9 @@ from schemas.codec import Decoder, Encoder
 from schemas.codec_columnar import ColumnarCodec
 from schemas.columns import arrow_schema
 from schemas.wire import header
+from tests.support.examples import examples
 
-moderate = settings(max_examples=80, deadline=None)
+moderate = examples(50)
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),

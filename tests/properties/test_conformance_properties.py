@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.conformance import ConformancePipeline, ConformanceResult, Failure, Origin, Part
@@ -18,8 +18,9 @@ from schemas.contract import Contract, load_contract
 from schemas.grid import NANOS
 from schemas.keystate import KeyRecord, KeyStates
 from schemas.report import merge_reports
+from tests.support.examples import examples
 
-moderate = settings(max_examples=80, deadline=None)
+moderate = examples(50)
 
 MINUTE = 60 * NANOS
 START = 1_704_205_800 * NANOS

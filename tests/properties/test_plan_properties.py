@@ -15,15 +15,16 @@ import exchange_calendars
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.plan import BackfillPlan, plan
 from coordinator.ranges import Range, intersection, normalised, subtracted
 from coordinator.shards import shard_id
 from schemas.grid import DAY, NANOS
+from tests.support.examples import examples
 
-moderate = settings(max_examples=100, deadline=None)
+moderate = examples(50)
 
 MINUTE, HOUR = 60 * NANOS, 3600 * NANOS
 # Two changes to summer time, Easter, a holiday of Hong Kong only; a little of each side is never asked for.

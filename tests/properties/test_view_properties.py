@@ -13,6 +13,7 @@ from coordinator.shards import Job, Progress, ShardState
 from coordinator.status import job_status, shard_status
 from coordinator.view import View
 from tests.support.backfills import job_of, progress_of, shard_of
+from tests.support.examples import examples
 
 SHARDS = [shard_of(str(n), job=f"job-{n % 2}", hour=n, estimated_rows=10 * n) for n in range(5)]
 
@@ -57,6 +58,7 @@ def view_of(events: list[Job | Progress | Order]) -> View:
     return view
 
 
+@examples(50)
 @given(histories(), st.randoms(use_true_random=False))
 def test_any_order_and_any_repetition_give_the_same_view(events: list[Job | Progress | Order], chance: Random) -> None:
     shuffled = events + [chance.choice(events) for _ in events]
@@ -64,6 +66,7 @@ def test_any_order_and_any_repetition_give_the_same_view(events: list[Job | Prog
     assert everything(view_of(shuffled)) == everything(view_of(events))
 
 
+@examples(50)
 @given(histories())
 def test_what_is_kept_up_to_date_is_what_counting_anew_gives(events: list[Job | Progress | Order]) -> None:
     view = view_of(events)

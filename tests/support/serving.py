@@ -38,13 +38,20 @@ def serving(
     heartbeat_s: float = 0.1,
     drain_s: float = 1.0,
     patience_s: float = 9.0,
+    probe_s: float = 2.0,
 ) -> Iterator[Service]:
     """Serve a coordinator, which the caller closes."""
     chosen = CoordinatorSettings.model_validate({"port": 0, "token": token, "max_body_bytes": max_body_bytes})
     settings = (settings or Settings()).model_copy(update={"coordinator": chosen})
     health = Health()
     app = create_app(
-        coordinator, settings, Metrics(settings.world), health, heartbeat_s=heartbeat_s, patience_s=patience_s
+        coordinator,
+        settings,
+        Metrics(settings.world),
+        health,
+        heartbeat_s=heartbeat_s,
+        patience_s=patience_s,
+        probe_s=probe_s,
     )
     with listening_socket(chosen) as bound:
         url, server = url_of(bound), make_server(app)

@@ -21,6 +21,7 @@ from coordinator.protocol import (
     Page,
     Planned,
 )
+from coordinator.service import problems
 from coordinator.shards import ShardState
 from streams.errors import SettingsError
 from tests.support.outage import Proxy
@@ -198,7 +199,7 @@ BROKEN: dict[str, bytes | None] = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_whatever_is_there_instead_of_a_coordinator_is_unavailable_with_its_address(how: str) -> None:
-    with answering(BROKEN[how]) as url, client_of(url, timeout_s=0.2, retries=0) as client:
+    with answering(BROKEN[how]) as url, client_of(url, timeout_s=0.05 if how == "silent" else 0.2, retries=0) as client:
         for name, call in CALLS.items():
             with pytest.raises(CoordinatorUnavailable, match=url) as caught:
                 call(client)
@@ -209,7 +210,7 @@ def test_whatever_is_there_instead_of_a_coordinator_is_unavailable_with_its_addr
 def test_where_nothing_listens_every_call_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-    with client_of(url, timeout_s=0.2, retries=1) as client:
+    with client_of(url, timeout_s=0.2, retries=0) as client:
         for call in CALLS.values():
             with pytest.raises(CoordinatorUnavailable, match=url):
                 call(client)
@@ -265,6 +266,12 @@ def test_lists_longer_than_a_page_come_whole_and_in_order(
 # Sent again
 
 
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the service ask for no pause before a call is sent again, where the pause is not what is tested."""
+    monkeypatch.setattr(problems, "RETRY_AFTER_S", 0)
+
+
 def failing_first(times: int, answer: Any, effect: Callable[[], None] = lambda: None) -> Callable[..., Any]:
     """Do the thing, and yet fail the first times, as a service does that dies before it can answer."""
     left = [times]
@@ -279,6 +286,7 @@ def failing_first(times: int, answer: Any, effect: Callable[[], None] = lambda: 
     return do
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_a_call_is_sent_again_until_it_is_answered(scripted: Scripted, service: Service) -> None:
     scripted.does["cancel"] = failing_first(2, JOB)
     with client_of(service.url, retries=2) as client:
@@ -286,11 +294,13 @@ def test_a_call_is_sent_again_until_it_is_answered(scripted: Scripted, service: 
     assert [call[0] for call in scripted.asked] == ["cancel"] * 3
 
 
-def test_a_call_is_not_sent_more_often_than_it_may(scripted: Scripted, service: Service) -> None:
+def test_a_call_is_not_sent_more_often_or_sooner_than_it_may(scripted: Scripted, service: Service) -> None:
     scripted.does["cancel"] = failing_first(3, JOB)
+    began = time.monotonic()
     with client_of(service.url, retries=1) as client, pytest.raises(CoordinatorUnavailable, match="lost on the way"):
         client.cancel("x")
     assert len(scripted.asked) == 2
+    assert time.monotonic() - began >= problems.RETRY_AFTER_S > 0
 
 
 def test_a_considered_no_is_not_asked_again(scripted: Scripted, client: DistributedBackfillCoordinator) -> None:
@@ -300,6 +310,7 @@ def test_a_considered_no_is_not_asked_again(scripted: Scripted, client: Distribu
     assert len(scripted.asked) == 1
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_a_retry_whose_answer_was_lost_is_not_refused_as_done_already(
     scripted: Scripted, client: DistributedBackfillCoordinator
 ) -> None:
@@ -320,6 +331,7 @@ def test_a_retry_whose_answer_was_lost_is_not_refused_as_done_already(
         client.retry(failed.id)
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_a_skip_whose_answer_was_lost_is_not_refused_as_done_already(
     scripted: Scripted, client: DistributedBackfillCoordinator
 ) -> None:
@@ -338,6 +350,7 @@ def test_a_skip_whose_answer_was_lost_is_not_refused_as_done_already(
         client.skip(SHARD.id)
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_a_release_whose_answer_was_lost_does_not_end_the_next_lease_too(
     scripted: Scripted, client: DistributedBackfillCoordinator
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.positions import PositionGuard, Verdict
+from tests.support.examples import examples
 
 
 def guard_at(offset: int) -> PositionGuard:
@@ -122,7 +123,7 @@ def test_a_forgotten_partition_is_not_watched() -> None:
     assert guard.partitions() == []
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(
     holes=st.sets(st.integers(0, 60)),
     seed=st.integers(0, 10**6),

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.ranges import Range, intersection, normalised, subtracted, total_length, union
+from tests.support.examples import examples
 
 anyhow = st.lists(st.builds(Range, st.integers(0, 30), st.integers(0, 30)), max_size=8)
 
@@ -46,7 +47,7 @@ def test_the_length_is_that_of_all_of_them() -> None:
     assert total_length([]) == 0
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(anyhow)
 def test_a_normalised_set_holds_the_same_instants(ranges: list[Range]) -> None:
     made = normalised(ranges)
@@ -59,7 +60,7 @@ def test_a_normalised_set_holds_the_same_instants(ranges: list[Range]) -> None:
     ("operation", "on_instants"),
     [(union, set.union), (intersection, set.intersection), (subtracted, set.difference)],
 )
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(one=anyhow, other=anyhow)
 def test_an_operation_on_ranges_is_that_on_their_instants(
     operation: Callable[..., tuple[Range, ...]],

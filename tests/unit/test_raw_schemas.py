@@ -10,9 +10,10 @@ import pytest
 
 from schemas.contract import load_contract
 from streams.clock import Deadline
-from streams.raw_schemas import RawSchemas
+from streams.raw_schemas import _PATIENCE_SECONDS, RawSchemas
 from streams.registry import Registry
 from streams.settings import RegistrySettings
+from tests.support.progress import until
 
 
 class Doorkeeper:
@@ -67,16 +68,14 @@ def door(request: pytest.FixtureRequest) -> Iterator[Doorkeeper]:
     door.close()
 
 
-def schemas_at(port: int, clock: Clock) -> RawSchemas:
-    settings = RegistrySettings(url=f"http://127.0.0.1:{port}", timeout=1)
+def schemas_at(port: int, clock: Clock, timeout: float = 0.1) -> RawSchemas:
+    settings = RegistrySettings(url=f"http://127.0.0.1:{port}", timeout=timeout)
     return RawSchemas(Registry(settings), load_contract("ohlcv"), clock)
 
 
 def settled(schemas: RawSchemas) -> None:
     """Wait until no question is under way."""
-    deadline = Deadline(30)
-    while schemas._busy():
-        assert not deadline.passed()
+    until(lambda: not schemas._busy(), 30, "the end of the question")
 
 
 def test_while_the_registry_is_down_an_id_is_not_known_and_not_refused(door: Doorkeeper, clock: Clock) -> None:
@@ -100,11 +99,11 @@ def test_an_id_is_asked_for_once_a_second_and_not_for_every_record(door: Doorkee
 
 def test_a_registry_that_hangs_holds_nobody_up(clock: Clock) -> None:
     door = Doorkeeper(hang_up=False)
-    schemas = schemas_at(door.port, clock)
-    schemas(7)
-    brief = Deadline(0.2)
+    schemas = schemas_at(door.port, clock, timeout=30)
+    if_half_of_them_waited = Deadline(50 * _PATIENCE_SECONDS)
     for _ in range(100):
         clock.time += 10
         assert schemas(7) is None
-    assert not brief.passed()
+    assert not if_half_of_them_waited.passed()
+    assert schemas._busy(), "somebody waited until the question was given up"
     door.close()

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contract import Contract, load_contract
 from schemas.errors import ContractError
 from schemas.rule_arithmetic import proof_of
 from schemas.rules import RuleSet
+from tests.support.examples import examples
 
 NAN, INF = float("nan"), float("inf")
 
@@ -232,7 +233,7 @@ comparisons = st.builds("{} {} {}".format, terms, st.sampled_from([">=", ">", "<
 expressions = comparisons | st.builds("{} and {}".format, comparisons, comparisons)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(expressions, st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=5))
 def test_what_is_proved_in_numpy_is_what_polars_would_say(sql: str, rows: list[tuple[float, float, float]]) -> None:
     expr = pl.sql_expr(sql)
