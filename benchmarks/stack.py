@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +19,13 @@ _HEAP = "1g"
 
 
 @contextmanager
-def running_broker(bootstrap: str | None, registry_url: str | None, console: Console) -> Iterator[Broker]:
-    """Yield the given cluster, or a fresh one that lives as long as the block and leaves nothing behind."""
+def running_broker(
+    bootstrap: str | None, registry_url: str | None, console: Console, settings: Mapping[str, str] | None = None
+) -> Iterator[Broker]:
+    """Yield the given cluster, or a fresh one that lives as long as the block and leaves nothing behind.
+
+    `settings` are those of a fresh broker that differ from the stack's own.
+    """
     if bootstrap is not None and registry_url is not None:
         yield Broker(bootstrap, registry_url)
         return
@@ -28,6 +33,7 @@ def running_broker(bootstrap: str | None, registry_url: str | None, console: Con
         stack = EmbeddedStack(
             Path(folder),
             kafka_heap=_HEAP,
+            kafka_settings=settings,
             die_with_parent=True,
             train=False,
             notify=lambda text: console.print(f"[dim]stack: {text}[/dim]"),

@@ -1,4 +1,4 @@
-"""Reads from the log of leases what happened to one shard."""
+"""Reads from the log of leases what happened to shards."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from streams.clock import Deadline
 from streams.registry import Registry
 from streams.settings import Settings
 
-__all__ = ["explain_shard", "lease_events"]
+__all__ = ["all_lease_events", "explain_shard", "lease_events"]
 
 _CATCH_UP_SECONDS = 60.0
 
 
-def lease_events(settings: Settings, plane: ControlPlane, shard: str) -> list[LeaseEvent]:
-    """Return the events about a shard in the order in which they were recorded, as far as the log is kept.
+def lease_events(settings: Settings, plane: ControlPlane, shard: str | None = None) -> list[LeaseEvent]:
+    """Return the events about a shard, or all, in the order in which they were recorded, as far as the log is kept.
 
     Events of a kind that this program does not know, as a newer release may write them, are left out.
 
@@ -28,12 +28,12 @@ def lease_events(settings: Settings, plane: ControlPlane, shard: str) -> list[Le
         BrokerError: if the log cannot be read.
         RegistryError: if a record's schema is not to be had.
     """
-    key, found = shard.encode(), list[LeaseEvent]()
+    key, found = None if shard is None else shard.encode(), list[LeaseEvent]()
     with TopicReader(settings, plane.leases) as log:
         for batch in log.batches():
             for message in batch:
                 value = message.value()
-                if message.key() == key and isinstance(value, bytes):
+                if key in (None, message.key()) and isinstance(value, bytes):
                     try:
                         event = plane.decode(plane.leases, value)
                     except ValueError:
@@ -41,6 +41,12 @@ def lease_events(settings: Settings, plane: ControlPlane, shard: str) -> list[Le
                     if isinstance(event, LeaseEvent):
                         found.append(event)
     return found
+
+
+def all_lease_events(settings: Settings) -> list[LeaseEvent]:
+    """Return the events about all shards; see `lease_events`."""
+    with Registry(settings.registry) as registry:
+        return lease_events(settings, ControlPlane.prepare(settings, registry))
 
 
 def explain_shard(settings: Settings, shard: str) -> Explanation:

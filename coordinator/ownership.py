@@ -195,7 +195,8 @@ class Ownership:
         """Return the lease of the next shard, or None if no partition has one that may be claimed.
 
         Urgent shards go first; then those of the job with the fewest running here, of these the one that was served
-        longest ago, so that a small job is not stuck behind a large one; then the one that has waited longest.
+        longest ago, so that a small job is not stuck behind a large one; then shards that somebody has begun; then the
+        one that has waited longest.
         """
         ready = [(place, owned) for place, owned in self._owned.items() if owned.state is _State.READY and owned.token]
         if not ready:
@@ -206,10 +207,10 @@ class Ownership:
                 job = _job_of(owned)
                 running[job] = running.get(job, 0) + 1
 
-        def rank(candidate: tuple[Place, _Owned]) -> tuple[bool, int, int, int]:
+        def rank(candidate: tuple[Place, _Owned]) -> tuple[bool, int, int, bool, int]:
             place, owned = candidate
-            job = _job_of(owned)
-            return place.queue != self._urgent, running.get(job, 0), self._served.get(job, 0), owned.ready_since
+            job, urgent, fresh = _job_of(owned), place.queue == self._urgent, owned.cursor == ""
+            return not urgent, running.get(job, 0), self._served.get(job, 0), fresh, owned.ready_since
 
         place, owned = min(ready, key=rank)
         if owned.head is None or owned.token is None:

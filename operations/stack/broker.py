@@ -39,10 +39,12 @@ def configuration(ports: Ports, data: Path) -> dict[str, str]:
     }
 
 
-def broker_part(installation: Installation, folder: Path, ports: Ports, *, heap: str) -> Part:
-    """Write the configuration for these ports and return the broker to be."""
+def broker_part(
+    installation: Installation, folder: Path, ports: Ports, *, heap: str, differing: Mapping[str, str]
+) -> Part:
+    """Write the configuration for these ports, with settings that differ, and return the broker to be."""
     properties = folder / "kafka.properties"
-    _write_properties(properties, configuration(ports, _data(folder)))
+    _write_properties(properties, {**configuration(ports, _data(folder)), **differing})
     return Part(
         name="Kafka",
         version=KAFKA_VERSION,

@@ -54,6 +54,7 @@ class EmbeddedStack:
         kafka_port: int | None = None,
         registry_port: int | None = None,
         kafka_heap: str | None = None,
+        kafka_settings: Mapping[str, str] | None = None,
         die_with_parent: bool = False,
         train: bool = False,
         notify: Callable[[str], None] | None = None,
@@ -66,6 +67,7 @@ class EmbeddedStack:
             registry_port: A port the registry must listen on; a free one if not given.
             kafka_heap: The broker's heap as the JVM takes it, e.g. "1g"; else SEAMLESS_STACK_KAFKA_HEAP,
                 else `settings.KAFKA_HEAP`.
+            kafka_settings: Broker settings that differ from `settings.BROKER_SETTINGS`, for measuring what they do.
             die_with_parent: End the JVMs when this process ends, even by SIGKILL.
             train: Record ahead-of-time caches where there are none: later starts take half the time, and the
                 first graceful stop 10 to 20 s.
@@ -73,6 +75,7 @@ class EmbeddedStack:
         """
         self.dir = stack_dir(dir)
         self._fixed = FixedPorts(kafka_port, registry_port)
+        self._kafka_settings = dict(kafka_settings or {})
         self._heap = _checked_heap(kafka_heap or os.environ.get(KAFKA_HEAP_VARIABLE) or KAFKA_HEAP)
         self._die_with_parent = die_with_parent
         self._train = train
@@ -220,7 +223,7 @@ class EmbeddedStack:
         """Start those of the parts that do not answer, and return the new state once all of them do."""
         parts: dict[Field, Part] = {
             "registry": registry_part(installation, self.dir, state.ports),
-            "kafka": broker_part(installation, self.dir, state.ports, heap=self._heap),
+            "kafka": broker_part(installation, self.dir, state.ports, heap=self._heap, differing=self._kafka_settings),
         }
         lacking = {field: parts[field] for field in fields if not _answers(parts[field], state.part(field))}
         started: list[Run] = []

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from coordinator.lease_event import LeaseChange, LeaseEvent
+from coordinator.lease_log import all_lease_events
 from coordinator.local import LocalBackfillCoordinator
-from coordinator.records import ControlPlane
 from coordinator.verify import verify
 from operations.stack import EmbeddedStack
 from streams.clock import Deadline
@@ -38,12 +38,6 @@ def made(stack: EmbeddedStack, world: str, tmp_path: Path, monkeypatch: pytest.M
     made = make_backfill_world(stack, world, tmp_path, shard_partitions=8, backfill=BACKFILL)
     yield made
     made.registry.close()
-
-
-def leases(world: World) -> list[LeaseEvent]:
-    plane = ControlPlane.prepare(world.settings, world.registry)
-    told = (plane.decode(plane.leases, m.value() or b"") for m in world.read(plane.leases))
-    return [event for event in told if isinstance(event, LeaseEvent)]
 
 
 def survive(
@@ -74,7 +68,7 @@ def survive(
         left = coordinator.job(job.id)
         # Zombies wake up to a job that is done, and may still try to write.
         swarm.wake_all()
-        told = leases(world)
+        told = all_lease_events(world.settings)
         found, wanted = Counter(history(world)), {(s, m) for s in SYMBOLS for m in range(minutes)}
         verdict = verify(world.settings, coordinator, job.id)
     finally:
