@@ -70,6 +70,7 @@ class QueueConsumer:
     ) -> None:
         self._given, self._taken = given, taken
         self._failed: Exception | None = None
+        self._moved: set[Place] = set()
         config = {
             **consumer_config(settings, group),
             "client.id": name,
@@ -87,18 +88,26 @@ class QueueConsumer:
         )
 
     def poll(self, seconds: float) -> Iterator[Record | EndReached | Unreadable]:
-        """Serve the group, and yield what has come within so many seconds.
+        """Serve the group, and yield what has come, waiting so many seconds for the first of it.
+
+        What was delivered of a partition before it was told to read from elsewhere is left out.
 
         Raises:
             BrokerError: if the queues cannot be read.
             Exception: whatever `given` or `taken` raised.
         """
-        messages = self._consumer.consume(_BATCH, seconds)
+        self._moved.clear()
+        messages = self._consumer.consume(1, seconds)  # a call for more would wait until there is more
+        if messages:
+            messages += self._consumer.consume(_BATCH, 0)
         if self._failed is not None:
             raise self._failed
         for message in messages:
             error, offset, value, partition = message.error(), message.offset(), message.value(), message.partition()
             place = Place(message.topic() or "", -1 if partition is None else partition)
+            if place in self._moved:
+                # The position guard would take it for what came after the seek, and seek again, for ever.
+                continue
             if error is None:
                 yield Record(place, -1 if offset is None else offset, value if isinstance(value, bytes) else b"")
             elif error.code() == KafkaError._PARTITION_EOF:
@@ -115,6 +124,7 @@ class QueueConsumer:
         """Do what was decided about a partition that is assigned."""
         queue, partition = action.place
         if isinstance(action, ReadFrom):
+            self._moved.add(action.place)
             read_from(self._consumer, TopicPartition(queue, partition, action.offset))
         elif isinstance(action, Pause):
             self._consumer.pause([TopicPartition(queue, partition)])

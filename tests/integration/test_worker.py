@@ -38,3 +38,17 @@ def test_two_workers_fetch_every_row_of_a_job_once(made: World, tmp_path: Path) 
     assert done.ratio == 1.0
     assert rows == 1_200
     assert history(made) == every_row(SYMBOLS, 400)
+
+
+def test_shards_of_several_jobs_are_read_from_one_partition_past_the_marks_of_transactions_between_them(
+    stack: EmbeddedStack, world: str, tmp_path: Path
+) -> None:
+    made = make_backfill_world(stack, world, tmp_path, shard_partitions=1, backfill=FAST)
+    source = source_of_bars(tmp_path, SYMBOLS, 100)
+    jobs = [asked(made, source, [symbol], 100, target_rows=60) for symbol in SYMBOLS]
+    assert [job.shards for job in jobs] == [2, 2, 2]
+    with working(made):
+        for job in jobs:
+            finished_job(made, job.id, seconds=20)
+    assert history(made) == every_row(SYMBOLS, 100)
+    made.registry.close()
