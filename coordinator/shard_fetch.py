@@ -22,6 +22,7 @@ __all__ = ["Gate", "fetch_shard"]
 log = get_logger(__name__)
 
 _SMALLEST_ESTIMATE = 1_000
+_EMPTY_BATCHES = 100  # in a row; times seamless.backfill.max_overrun
 Asked = ParamSpec("Asked")
 Made = TypeVar("Made")
 
@@ -73,7 +74,10 @@ def _stream(kit: SlotKit, shard: Shard, writer: LeaseWriter, gate: Gate) -> None
     prepared = _made(kit.job_of, shard)
     source = _made(open_source, shard.source, prepared.context)
     try:
-        batches = _batches(lambda: source.fetch(shard.symbols, shard.start, shard.end, writer.cursor.at), gate)
+        most_empty = int(_EMPTY_BATCHES * kit.limits.max_overrun)
+        batches = _batches(
+            lambda: source.fetch(shard.symbols, shard.start, shard.end, writer.cursor.at), gate, most_empty
+        )
         batch = next(batches, None)
         if batch is None:
             writer.end(shard, ShardState.DONE)
@@ -93,23 +97,33 @@ def _stream(kit: SlotKit, shard: Shard, writer: LeaseWriter, gate: Gate) -> None
             if trouble is not None:
                 raise trouble
     finally:
-        with suppress(Exception):  # what was fetched is there, whatever its source makes of the goodbye
+        with suppress(BaseException):  # what was fetched is there, whatever its source makes of the goodbye
             source.close()
 
 
-def _batches(fetch: Callable[[], Iterator[SourceBatch]], gate: Gate) -> Iterator[SourceBatch]:
+def _batches(fetch: Callable[[], Iterator[SourceBatch]], gate: Gate, most_empty: int) -> Iterator[SourceBatch]:
     batches: Iterator[SourceBatch] | None = None
+    empty = 0
     while True:
         try:
             batches = batches or fetch()
             batch = next(batches, None)
-        except (SourceError, RegistryUnavailable, KeyboardInterrupt, SystemExit):
+        except (SourceError, RegistryUnavailable):
             raise
-        except BaseException as error:  # a panic of a native library is no Exception
+        except BaseException as error:  # a panic of a native library is no Exception, nor is a call of sys.exit()
             raise SourceError(f"the source failed: {error!r}") from error
         gate.check()
         if batch is None:
             return
+        if not isinstance(batch, SourceBatch):
+            raise SourceError(f"the source gave a {type(batch).__name__} where a batch was due", retryable=False)
+        empty = 0 if batch.rows.num_rows else empty + 1
+        if empty > most_empty:
+            raise SourceError(
+                f"the source gave {empty} batches without a row, one after the other; if that is right, raise "
+                "seamless.backfill.max_overrun",
+                retryable=False,
+            )
         yield batch
 
 
@@ -121,15 +135,14 @@ def _made(make: Callable[Asked, Made], *arguments: Asked.args, **named: Asked.kw
         raise
     except SeamlessError as error:
         raise SourceError(str(error), retryable=False) from error
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # a panic of a native library is no Exception
+    except BaseException as error:  # a panic of a native library is no Exception, nor is a call of sys.exit()
         raise SourceError(f"the source cannot be read or conformed: {error!r}", retryable=False) from error
 
 
 def _check_size(kit: SlotKit, shard: Shard, writer: LeaseWriter) -> None:
     cursor, most = writer.cursor, kit.limits.max_overrun * max(shard.estimated_rows, _SMALLEST_ESTIMATE)
-    if cursor.rows + cursor.rejected + cursor.outside > most:
+    given = cursor.rows + cursor.rejected + cursor.outside + cursor.dropped
+    if given > most:
         raise SourceError(
             f"the source gave more than {most:.0f} rows where about {shard.estimated_rows} were expected; if that "
             "is right, raise seamless.backfill.max_overrun",
