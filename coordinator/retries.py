@@ -10,7 +10,7 @@ __all__ = ["Backoff"]
 class Backoff:
     """Tells how long to wait after each failure in a row.
 
-    "Full jitter" (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015): a pause is drawn evenly
+    "Equal jitter" (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015): a pause is drawn evenly
     between half of the doubled base and the whole of it.
 
     Args:

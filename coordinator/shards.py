@@ -22,7 +22,7 @@ class ShardState(StrEnum):
     PENDING = "pending"  # in the queue
     RUNNING = "running"  # claimed; perhaps by a worker that is gone
     DONE = "done"
-    FAILED = "failed"  # out of attempts; also in the dead-letter topic
+    FAILED = "failed"  # its source or its attempts gave out; also in the dead-letter topic
     CANCELLED = "cancelled"  # its job was cancelled
     SKIPPED = "skipped"  # an operator's order
     PARKED = "parked"  # its job is paused; taken out of the queue with its cursor

@@ -104,7 +104,9 @@ class BackfillSettings(Section):
 
     slots: int = Field(2, ge=1, le=256, description="shards that one worker runs at once")
     chunk_rows: int = Field(10_000, ge=1, le=1_000_000, description="most rows of one transaction")
-    max_attempts: int = Field(5, ge=1, le=100, description="claims of a shard before it is given up as failed")
+    max_attempts: int = Field(
+        5, ge=1, le=100, description="claims of a shard in a row without a chunk before it is given up as failed"
+    )
     retries: int = Field(4, ge=0, le=100, description="times that a source error is retried within one claim")
     retry_base_s: float = Field(0.5, gt=0, le=60, description="first pause after a source error; doubles, with jitter")
     retry_max_s: float = Field(30.0, gt=0, le=3_600, description="longest pause after a source error")
