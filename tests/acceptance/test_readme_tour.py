@@ -20,7 +20,7 @@ BASH = shutil.which("bash") or "/bin/bash"
 STANDS_FOR = {
     "make up": "seamless up",
     ". .venv/bin/activate": "",
-    "kill %1 && make down": "kill %1 && wait && seamless down",
+    "kill %1 %2 && make down": "kill %1 %2 && wait && seamless down",
 }
 
 
@@ -64,4 +64,5 @@ def test_the_tour_works_as_it_is_written(tmp_path: Path) -> None:
     assert "12,154 of 12,154 rows delivered to live.raw.ohlcv.us.1d" in done.stdout
     assert len(re.findall(r"^[A-Z]+ +\d{4}-\d\d-\d\dT0[45]:00:00\.000000Z ", done.stdout, re.M)) == 5
     assert "0 of 0 rows (open)" in done.stdout
+    assert "Complete: 1 shards, 1,008 rows, each exactly once." in done.stdout
     assert done.stdout.rstrip().endswith("Stopped.")
