@@ -39,6 +39,13 @@ class Pair:
         self.processes[which].kill()
         self.processes[which] = self._start(which)
 
+    def supervise(self) -> None:
+        """Start again what ended by itself, as one does that is started while there is no broker."""
+        for which, process in enumerate(self.processes):
+            if not process.alive():
+                process.wait(10)
+                self.processes[which] = self._start(which)
+
     def outputs(self) -> str:
         return "\n".join(p.output()[-4_000:] for p in self.processes)
 
@@ -48,18 +55,30 @@ class Pair:
                 process.kill()
 
 
-def survive(world: World, folder: Path, kills: int, seed: int) -> None:
-    """Kill one of two processes at random moments, each time only after the group has made some progress."""
+def survive(
+    world: World, folder: Path, kills: int, seed: int, *, broker: EmbeddedStack | None = None, broker_kills: int = 0
+) -> None:
+    """Kill one of two processes at random moments, each time only after the group has made some progress.
+
+    Before `broker_kills` of these kills, spread evenly, the broker is killed under both, and started again.
+    """
     chance = random.Random(seed)
     pair = Pair(world, folder)
+    broker_at = {(n + 1) * kills // broker_kills - 1 for n in range(broker_kills)}
     try:
-        for _ in range(kills):
+        for number in range(kills):
             before = committed(world)
-            until(lambda b=before: committed(world) != b or finished(world), 60, "progress", pair.outputs)  # type: ignore[misc]
+            until(lambda b=before: committed(world) != b or finished(world), 120, "progress", pair.outputs)  # type: ignore[misc]
             pause = Deadline(chance.random())
             until(pause.passed, 5, "the moment of the kill")
+            if broker is None:
+                assert all(process.alive() for process in pair.processes), pair.outputs()
+            elif number in broker_at:
+                broker.kill_broker()
+                broker.restart_broker()
             pair.kill(chance.randrange(2))
-        until(lambda: finished(world), 120, "the end of the work", pair.outputs)
+            pair.supervise()
+        until(lambda: finished(world), 180, "the end of the work", pair.outputs)
     finally:
         pair.end()
     assert_exactly_once(world)
@@ -101,21 +120,19 @@ def test_suspensions_past_the_session_lose_and_double_nothing(stack: EmbeddedSta
     assert_exactly_once(made)
 
 
-@pytest.mark.chaos
-@pytest.mark.timeout(600)
-def test_a_killed_broker_loses_and_doubles_nothing(tmp_path: Path, world: str) -> None:
-    """The broker dies under two normalizers and comes back; a stack of its own, so that no other test feels it."""
+def test_a_broker_killed_between_two_kills_loses_and_doubles_nothing(tmp_path: Path, world: str) -> None:
+    """A stack of its own, so that no other test feels it."""
     with EmbeddedStack(tmp_path / "stack", die_with_parent=True) as stack:
         made = make_world(stack, world, tmp_path, normalizer=SLOW, quarantine={"max_share": 1.0})
-        made.produce(faulty_bars(40_000, made.raw_schema.id, seed=3))
-        pair = Pair(made, tmp_path)
-        try:
-            before = committed(made)
-            until(lambda: committed(made) != before, 60, "progress", pair.outputs)
-            stack.kill_broker()
-            stack.restart_broker()
-            pair.kill(1)
-            until(lambda: finished(made), 180, "the end of the work", pair.outputs)
-        finally:
-            pair.end()
-        assert_exactly_once(made)
+        made.produce(faulty_bars(30_000, made.raw_schema.id, seed=3))
+        survive(made, tmp_path, kills=2, seed=3, broker=stack, broker_kills=1)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_200)
+def test_twenty_kills_and_five_of_the_broker_lose_and_double_nothing(tmp_path: Path, world: str) -> None:
+    """The same as twenty kills, with the broker dying under both processes again and again."""
+    with EmbeddedStack(tmp_path / "stack", die_with_parent=True) as stack:
+        made = make_world(stack, world, tmp_path, normalizer=SLOW, quarantine={"max_share": 1.0})
+        made.produce(faulty_bars(250_000, made.raw_schema.id, seed=3))
+        survive(made, tmp_path, kills=20, seed=3, broker=stack, broker_kills=5)

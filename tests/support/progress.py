@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.clock import Deadline
 from streams.normalizer_job import normalizer_group
@@ -28,21 +27,22 @@ def until(condition: Callable[[], bool], seconds: float, what: str, explain: Cal
 
 
 @cache
-def _admin(bootstrap_servers: str) -> AdminClient:
-    """One client for all looks: librdkafka may crash when one is let go while it still looks for a coordinator."""
-    return AdminClient({"bootstrap.servers": bootstrap_servers})
+def _member(bootstrap_servers: str, group: str) -> Consumer:
+    """One client for all looks; it asks for the group's offsets and never joins.
+
+    Not an AdminClient: when the broker is killed, that waits in vain for the group's coordinator ever after, and
+    librdkafka 2.16 ends the whole process by an assertion when the answer comes too late.
+    """
+    config = {"bootstrap.servers": bootstrap_servers, "group.id": group, "isolation.level": "read_committed"}
+    return Consumer({**config, "enable.auto.commit": False, "log_level": 2})
 
 
 def committed(world: World) -> dict[int, int]:
     """Return the committed offset of every raw partition that has one."""
-    group = normalizer_group(world.name, DATASET)
-    admin = _admin(world.settings.kafka.bootstrap_servers)
+    member = _member(world.settings.kafka.bootstrap_servers, normalizer_group(world.name, DATASET))
     wanted = [TopicPartition(world.topic("raw"), p) for p in range(world.settings.dataset(DATASET).partitions)]
     try:
-        asked = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, wanted)], require_stable=True, request_timeout=5
-        )
-        found = asked[group].result().topic_partitions or []
+        found = member.committed(wanted, timeout=5)
     except KafkaException:
         return {}  # A transaction is open, or the group does not exist yet.
     return {p.partition: p.offset for p in found if p.offset >= 0}
