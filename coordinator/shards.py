@@ -138,9 +138,10 @@ def newer(one: Progress, other: Progress) -> Progress:
     """Return the later of two records about the same shard, whatever order they came in.
 
     Compaction keeps the last record written, and a record of an older epoch may be written late; so readers reduce
-    by what the records say. At equal place an ended state wins over one that is not.
+    by what the records say. Within an epoch an ended state wins over one that is not, whatever attempt it counts: who
+    ends a shard because its cursor cannot be read knows of no attempt before.
     """
-    return max(one, other, key=lambda p: (p.shard.epoch, p.attempt, p.sequence, p.state.ended, p.at))
+    return max(one, other, key=lambda p: (p.shard.epoch, p.state.ended, p.attempt, p.sequence, p.at))
 
 
 def job_id(

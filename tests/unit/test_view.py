@@ -101,6 +101,15 @@ def test_rows_are_those_of_the_newest_records() -> None:
     assert (status.rows, status.shards_by_state) == (65, {S.RUNNING: 1, S.DONE: 1})
 
 
+def test_who_ends_a_shard_without_knowing_of_its_attempts_has_ended_it_for_this_epoch() -> None:
+    view = view_of(JOB, progress_of(A, S.RUNNING, attempt=3, sequence=7))
+    view.apply(progress_of(A, S.FAILED, attempt=0))
+    view.apply(progress_of(A, S.RUNNING, attempt=4, sequence=8))  # late, and void
+    assert job_status(view, "job-a").shards_by_state == {S.FAILED: 1}
+    view.apply(progress_of(replace(A, epoch=2), S.PENDING, attempt=0))
+    assert job_status(view, "job-a").shards_by_state == {S.PENDING: 1}
+
+
 def test_a_record_says_something_new_once() -> None:
     view = View()
     for event in (JOB, progress_of(A, S.RUNNING), PAUSE):
