@@ -24,7 +24,7 @@ from streams.offsets import is_hopeless, patiently
 from streams.registry import RegistryUnavailable
 from streams.settings import Settings
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "HeldUp"]
 
 log = get_logger("coordinator")
 
@@ -38,6 +38,10 @@ _PULSE_SECONDS = 1.0
 _FRESH_SECONDS = 3.0
 _REGISTRY_SECONDS = 0.5
 _REQUEST_SECONDS = 5.0
+
+
+class HeldUp(BrokerError):  # noqa: N818 - named for the state, as callers wait for its end
+    """What was committed cannot be read yet, as a transaction is open before it."""
 
 
 class Feed:
@@ -87,7 +91,8 @@ class Feed:
             stable: read up to the last stable offsets only, which waits for nobody and may leave out the latest.
 
         Raises:
-            BrokerError: if that could not be done in time.
+            HeldUp: if a transaction was open for all the time.
+            BrokerError: if it could not be done in time for another reason.
         """
         asked = monotonic()
         what = "the ends of the control topics cannot be found (`seamless topics apply` makes missing topics)"
@@ -99,13 +104,13 @@ class Feed:
             if self._failure is not None or self._stop.is_set():
                 raise BrokerError(f"the control topics are no longer read: {self._failure or 'closed'}")
             if not done:
-                cause = (
-                    "the registry does not answer" if self._stuck else "a transaction may be open; look at the broker"
-                )
-                raise BrokerError(
+                what = (
                     f"{', '.join(sorted({t for t, _ in self._behind(ends)}))} could not be read to the end within "
-                    f"{deadline.seconds:g} s: {cause}"
+                    f"{deadline.seconds:g} s"
                 )
+                if self._stuck:
+                    raise BrokerError(f"{what}: the registry does not answer")
+                raise HeldUp(f"{what}: a transaction may be open; look at the broker")
             self._fresh(asked)
 
     def current(self, deadline: Deadline) -> None:

@@ -4,7 +4,7 @@ All replicas of a world share one transactional id. Whoever wants to write has a
 reads the view to its end, decides, writes and commits. If another replica initialised its producer in between, the
 broker fences this one: its commit fails as a whole, and it decides again on a view that holds what the other wrote.
 What is committed was therefore decided on all that had been committed before: an optimistic lock, and nothing that a
-dead replica could keep.
+dead replica could keep: who cannot read past the transaction that it left open initialises a producer anew.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from coordinator.feed import Feed
+from coordinator.feed import Feed, HeldUp
 from coordinator.protocol import BackfillRejected
 from coordinator.records import ControlPlane, Event, Outgoing, send
 from coordinator.shards import Job
@@ -32,8 +32,10 @@ log = get_logger("coordinator")
 Answer = TypeVar("Answer")
 
 # Long enough for the largest plan to be sent, short enough that a replica that dies in between holds up readers of the
-# control topics only for a while; the next replica that writes ends its transaction at once.
+# control topics only for a while; the next replica that writes ends its transaction within the patience below.
 _TRANSACTION_MS = 30_000
+# How long an open transaction may be that of a replica which is about to commit, and not of a dead one.
+_PATIENCE_S = 3.0
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 1.0
 # The broker takes 1,048,588 bytes in one batch unless told otherwise; a batch has some bytes of its own.
@@ -84,7 +86,7 @@ class Ledger:
             pause = _FIRST_PAUSE_S
             while True:
                 self._producer.ready()
-                self._feed.catch_up(deadline)
+                self._catch_up(deadline)
                 answer, events = decide(self._feed)
                 # Encoded before the transaction begins, so that it is open for as short as can be.
                 records = [self._encode(event) for event in events]
@@ -102,7 +104,7 @@ class Ledger:
                     self._closing.wait(random.uniform(0, pause))  # noqa: S311 - not a secret
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
                 else:
-                    self._feed.catch_up(deadline)
+                    self._catch_up(deadline)
                     return answer
         finally:
             self._turn.release()
@@ -112,6 +114,20 @@ class Ledger:
         self._closing.set()
         with self._turn:
             self._producer.close()
+
+    def _catch_up(self, deadline: Deadline) -> None:
+        """Read all that was committed, past what a replica may have left open that died after this one had begun."""
+        patience = Deadline(min(_PATIENCE_S, deadline.left()))
+        try:
+            self._feed.catch_up(patience)
+        except HeldUp:
+            self._producer.renew()
+        except BrokerError:
+            if not patience.passed():
+                raise  # not for want of time
+        else:
+            return
+        self._feed.catch_up(deadline)
 
     def _commit(self, records: list[Outgoing]) -> None:
         self._producer.begin()

@@ -64,6 +64,15 @@ class TransactionalProducer:
             raise BrokerError(f"Kafka lets no transaction begin: {error.args[0].str()}") from error
         self._producer = producer
 
+    def renew(self) -> None:
+        """Replace the producer, which ends what another holder of the transactional id has open, dead or alive.
+
+        Raises:
+            BrokerError: as `ready`.
+        """
+        self.close()
+        self.ready()
+
     def begin(self) -> None:
         """Begin a transaction.
 

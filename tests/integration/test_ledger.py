@@ -166,15 +166,19 @@ coordinator.request(BackfillRequest(
 """
 
 
-@pytest.mark.parametrize("point", ["begun", "backfill.progress", "backfill.shards", "committed"])
-def test_a_coordinator_that_is_killed_leaves_a_whole_job_or_none(backfill: World, point: str) -> None:
-    ended = subprocess.run(
+def crashed(backfill: World, point: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", CRASHING, str(backfill.config), point, START.isoformat()],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+@pytest.mark.parametrize("point", ["begun", "backfill.progress", "backfill.shards", "committed"])
+def test_a_coordinator_that_is_killed_leaves_a_whole_job_or_none(backfill: World, point: str) -> None:
+    ended = crashed(backfill, point)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     survivor = LocalBackfillCoordinator(backfill.settings)
     try:
@@ -190,6 +194,21 @@ def test_a_coordinator_that_is_killed_leaves_a_whole_job_or_none(backfill: World
     worker = SimulatedWorker(backfill)
     assert sorted(Counter(s.id for s in worker.queued()).values()) == [1] * 8
     assert sum(isinstance(e, Progress) for e in worker.progress()) == 8
+
+
+def test_a_replica_that_has_written_before_ends_what_another_left_open_that_died_since(backfill: World) -> None:
+    survivor = LocalBackfillCoordinator(backfill.settings)
+    try:
+        survivor.request(bars(20, 21))
+        ended = crashed(backfill, "backfill.progress")
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        deadline = Deadline(15)
+        made = survivor.request(bars(0, 8))
+        assert not deadline.passed(), "the dead one's transaction was waited for instead of ended"
+        assert (made.created, made.queued, made.job.epoch) == (True, 8, 1)
+    finally:
+        survivor.close()
+    assert sorted(Counter(s.id for s in SimulatedWorker(backfill).queued()).values()) == [1] * 9
 
 
 def test_a_write_ends_in_time_while_a_transaction_of_somebody_else_stays_open(backfill: World) -> None:
