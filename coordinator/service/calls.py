@@ -74,7 +74,9 @@ class Calls:
             self._waiting.discard(future)
         if not done:
             future.cancel()
-            raise CoordinatorUnavailable(f"There was no answer within {self._patience_s:g} s: Kafka may be away.")
+            raise CoordinatorUnavailable(
+                f"There was no answer within {self._patience_s:g} s: Kafka or the registry may be away."
+            )
         if future.cancelled():
             raise CoordinatorUnavailable("The service is ending; another replica may answer.")
         return future.result()
