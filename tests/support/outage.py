@@ -98,6 +98,7 @@ class Proxy:
                 server = socket.create_connection(self._target, 5)
             except OSError:
                 return
+            server.settimeout(None)  # or it would end answers that take longer than connecting may
             with server, self._known(guest, server):
                 back = threading.Thread(target=_pump, args=(server, guest), daemon=True)
                 back.start()
