@@ -102,7 +102,7 @@ def test_rows_are_those_of_the_newest_records() -> None:
 
 
 def test_who_ends_a_shard_without_knowing_of_its_attempts_has_ended_it_for_this_epoch() -> None:
-    view = view_of(JOB, progress_of(A, S.RUNNING, attempt=3, sequence=7))
+    view = view_of(job_of("job-a", A), progress_of(A, S.RUNNING, attempt=3, sequence=7))
     view.apply(progress_of(A, S.FAILED, attempt=0))
     view.apply(progress_of(A, S.RUNNING, attempt=4, sequence=8))  # late, and void
     assert job_status(view, "job-a").shards_by_state == {S.FAILED: 1}
