@@ -154,7 +154,7 @@ def make_chunk(
     if cursor.skip > total:
         raise SourceError(
             f"{shard.source}: {cursor.skip} rows of a batch are done, but now it has {total}: the source gives other "
-            "rows than before. Retry the shard from its beginning.",
+            "rows than before. Request the range again with an as_of of now: that is fetched anew from its beginning.",
             retryable=False,
         )
     rows = batch.rows.slice(cursor.skip, chunk_rows)

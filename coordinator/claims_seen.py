@@ -82,5 +82,6 @@ class ClaimsSeen:
         except Exception as error:  # damaged, or of a kind that a newer release writes
             log.warning("progress_unreadable", topic=self._plane.progress, error=str(error))
             return
-        if isinstance(event, Progress) and event.attempt > 0:
+        # One that was queued again had ended, and nobody ends what nobody claimed.
+        if isinstance(event, Progress) and (event.attempt > 0 or event.shard.epoch > 1):
             self._claimed.add(Place(self._plane.queue(urgent=event.shard.urgent), event.shard.partition))

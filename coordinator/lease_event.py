@@ -21,12 +21,13 @@ class LeaseChange(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     PARKED = "parked"
-    # told beside it
+    # with what is left to do, unless the lease was gone before that could be told
     CHECKPOINTED = "checkpointed"
     REVOKED = "revoked"
-    LOST = "lost"
     RELEASED = "released"
     YIELDED = "yielded"
+    # told beside any transaction
+    LOST = "lost"
     FENCED = "fenced"
     STALLED = "stalled"
 

@@ -33,7 +33,10 @@ class LeaseWriter:
 
     Attributes:
         cursor: what was committed last; where the shard goes on.
+        unread: a cursor that cannot be read, told as it is at the shard's end, so that a retry does not take the shard
+            for one of which nothing is written.
         chunks: transactions with rows that were committed under this lease.
+        claimed: whether the claim was committed.
     """
 
     def __init__(self, kit: SlotKit, lease: Lease) -> None:
@@ -41,7 +44,9 @@ class LeaseWriter:
         self._producer = TransactionalProducer(kit.producer_config(lease.place), kit.transaction_deadline_s)
         shard = lease.head.shard
         self.cursor = Cursor(shard.id if shard else "", shard.epoch if shard else 0, 0)
+        self.unread: str | None = None
         self.chunks = 0
+        self.claimed = False
 
     def ready(self) -> None:
         """Take over the partition's transactional id: what a holder before left open is aborted, and it is fenced.
@@ -59,6 +64,13 @@ class LeaseWriter:
         """Commit that an attempt begins; TransactionAborted as all that follow."""
         self.cursor = cursor
         self._commit(shard, ShardState.RUNNING, cursor, event=self.event(shard, event, detail))
+        self.claimed = True
+
+    def leave(self, shard: Shard, event: LeaseChange) -> None:
+        """Commit that the shard waits for its next holder; a claim that was ended from outside was not fruitless."""
+        spent = 0 if self.chunks else 1
+        self.cursor = replace(self.cursor, fruitless=max(0, self.cursor.fruitless - spent))
+        self._commit(shard, ShardState.PENDING, self.cursor, event=self.event(shard, event))
 
     def chunk(self, shard: Shard, prepared: PreparedJob, chunk: Chunk, *, last: bool) -> None:
         """Commit a chunk of rows with the cursor behind it; the last one ends the shard."""
@@ -102,7 +114,7 @@ class LeaseWriter:
             if rows is not None:
                 rows()
             if state is ShardState.FAILED:
-                dead = replace(shard, cursor=cursor.encode(), error=error)
+                dead = replace(shard, cursor=self.unread or cursor.encode(), error=error)
                 send(self._producer, [self._kit.plane.dead_letter(dead)])
 
         self._commit(shard, state, cursor, event=event, rows=also, error=error)
@@ -165,7 +177,7 @@ class LeaseWriter:
         rows: Callable[[], None] | None = None,
         error: str | None = None,
     ) -> None:
-        lease, plane, text = self._lease, self._kit.plane, cursor.encode()
+        lease, plane, text = self._lease, self._kit.plane, self.unread or cursor.encode()
         progress = Progress(
             shard=shard,
             state=state,
@@ -203,5 +215,5 @@ class LeaseWriter:
         flags = [(f.flag, f.count, f.severity == "warning") for f in chunk.report.findings]
         metrics.conformance(shard.dataset, interval, flags)
         if chunk.cursor.newest is not None:
-            seconds = chunk.cursor.newest / 1e9
+            seconds = self._kit.newest_of(shard.dataset, chunk.cursor.newest) / 1e9
             metrics.backfill_last_timestamp.set(seconds, node_id=shard.dataset, interval=interval or "tick")

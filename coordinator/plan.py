@@ -32,7 +32,8 @@ __all__ = ["MAX_SHARDS", "TICKS_PER_SECOND", "BackfillPlan", "Estimate", "plan"]
 
 Ints = npt.NDArray[np.int64]
 
-MAX_SHARDS = 1_000_000
+# A job lists its shards in one record, and a broker takes a record of one megabyte.
+MAX_SHARDS = 30_000
 # What a symbol's ticks are taken for if nobody estimates them: 86,400 a day around the clock, 23,400 in a session of
 # New York.
 TICKS_PER_SECOND = 1

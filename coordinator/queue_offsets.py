@@ -14,7 +14,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient
 
 from coordinator.records import ControlPlane
-from coordinator.shards import Progress, Shard, ShardState
+from coordinator.shards import Progress, Shard
 from coordinator.topic_reader import TopicReader
 from streams.clients import admin_config
 from streams.clock import Deadline
@@ -88,8 +88,8 @@ def places_of(
         return QueuePlace(queue, partition, committed, end, skipped=skipped)
     head = records[after]
     known = progress(head.shard.id) if head.shard is not None else None
-    running = known is not None and head.shard is not None and known.shard.epoch == head.shard.epoch
-    cursor = known.cursor or "" if running and known is not None and known.state is ShardState.RUNNING else ""
+    begun = known is not None and head.shard is not None and known.shard.epoch == head.shard.epoch
+    cursor = known.cursor or "" if begun and known is not None and not known.state.ended else ""
     name = head.shard.id if head.shard is not None else None
     return QueuePlace(queue, partition, committed, head.offset, cursor, name, skipped)
 

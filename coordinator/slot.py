@@ -139,7 +139,7 @@ class SlotRun:
             self._work()
             outcome = replace(outcome, ended=True)
         except _Stopped:
-            self._left()
+            outcome = replace(outcome, refused=self._left())
         except TransactionAborted as aborted:
             outcome = replace(outcome, refused=self._aborted(aborted))
         except BrokerError as error:
@@ -157,13 +157,16 @@ class SlotRun:
             writer.bury()
             return
         try:
-            cursor = self._start_of(shard)
+            # Known before anything can end the shard: whoever goes on with it goes on from what is said at its end.
+            try:
+                writer.cursor = self._start_of(shard)
+            except CursorError:
+                writer.unread = self.lease.cursor or shard.cursor
+                raise
             self.check()
-            self._claim(shard, cursor)
+            self._claim(shard, writer.cursor)
             fetch_shard(self._kit, shard, writer, self)
-        except SourceError as error:
-            self._end(shard, ShardState.FAILED, str(error))
-        except CursorError as error:
+        except (SourceError, CursorError) as error:
             self._end(shard, ShardState.FAILED, str(error))
         except _Ended as ended:
             self._end(shard, ended.state, ended.error)
@@ -184,7 +187,8 @@ class SlotRun:
             if (cursor.shard, cursor.epoch) != (shard.id, shard.epoch):
                 raise CursorError(
                     f"the committed cursor is that of {cursor.shard} in epoch {cursor.epoch}, and the record at its "
-                    f"offset is {shard.id} in epoch {shard.epoch}"
+                    f"offset is {shard.id} in epoch {shard.epoch}: nobody can tell how far that is. `seamless backfill "
+                    "verify` says what is there; a request with another as_of fetches it anew"
                 )
             return cursor
         if shard.cursor is None:
@@ -196,7 +200,6 @@ class SlotRun:
 
     def _claim(self, shard: Shard, cursor: Cursor) -> None:
         """Count the attempt before anything risky is done, so that a shard that kills its workers ends."""
-        self._writer.cursor = cursor
         if cursor.fruitless >= self._kit.limits.max_attempts:
             raise _Ended(
                 ShardState.FAILED,
@@ -217,10 +220,21 @@ class SlotRun:
             self._kit.metrics.backfill_lease_moves.add()
         log.info(f"seamless.backfill.{event.value}", **self._writer.named(), attempt=claimed.attempt, rows=claimed.rows)
 
-    def _left(self) -> None:
-        change = _LEFT[self.stopping or "revoked"]
+    def _left(self) -> bool:
+        """Give the shard back as long as it is ours; return whether the broker refused that."""
+        why, shard = self.stopping or "revoked", self.lease.head.shard
+        change = _LEFT[why]
         log.info(f"seamless.backfill.{change.value}", **self._writer.named(), rows=self._writer.cursor.rows)
-        self.tell(change)
+        if shard is None or why == "lost" or not self._writer.claimed:
+            self.tell(change)
+            return False
+        try:
+            self._writer.leave(shard, change)
+        except TransactionAborted as aborted:
+            return self._aborted(aborted)
+        except BrokerError as error:
+            log.warning("seamless.backfill.interrupted", **self._writer.named(), error=str(error))
+        return False
 
     def _aborted(self, aborted: TransactionAborted) -> bool:
         """Count what was refused; return whether the lease was."""

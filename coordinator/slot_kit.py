@@ -106,6 +106,7 @@ class SlotKit:
         self._settings, self._registry = settings, registry
         self._guards, self._fresh_token = guards, fresh_token
         self._jobs: dict[tuple[str, int], PreparedJob] = {}
+        self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def producer_config(self, place: Place) -> dict[str, Any]:
@@ -136,6 +137,12 @@ class SlotKit:
     def token_for(self, lease: Lease) -> LeaseToken:
         """Return the token that a lease's transactions carry."""
         return lease.token if self._guards.captured_token else self._fresh_token()
+
+    def newest_of(self, dataset: str, time: int) -> int:
+        """Take in an event time that was written; return the dataset's greatest, in nanoseconds since the epoch."""
+        with self._lock:
+            newest = self._newest[dataset] = max(time, self._newest.get(dataset, time))
+        return newest
 
     def job_of(self, shard: Shard) -> PreparedJob:
         """Return the job of a shard's dataset under the contract that the shard was planned for.

@@ -147,8 +147,8 @@ class QuarantineStore:
             raise NotReplayable(
                 f"{', '.join(row.name for row in fetched[:5])}{', ...' if len(fetched) > 5 else ''}: backfill fetched "
                 f"{'this row' if len(fetched) == 1 else f'these {len(fetched)} rows'} from {fetched[0].fetched_from}, "
-                "so there is no raw record to send again. Mend the source or the contract, retry the shard "
-                "(`seamless backfill` and scripts/lease_recover.py name it), and dismiss them here."
+                "so there is no raw record to send again. Mend the source or the contract, request their range "
+                "again (`seamless backfill request ... --as-of` now), and dismiss them here."
             )
         return [row for row in rows if row.fetched_from is None] if fetched else rows
 

@@ -13,8 +13,9 @@ from coordinator.local import LocalBackfillCoordinator
 from coordinator.protocol import BackfillCoordinator
 from coordinator.service.access import listening_socket
 from coordinator.service.app import create_app
+from schemas.grid import NANOS, make_grid
 from streams import clock
-from streams.errors import SeamlessError
+from streams.errors import ContractError, SeamlessError
 from streams.health import Health
 from streams.log import get_logger
 from streams.metrics import Metrics
@@ -69,7 +70,9 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
             server.settled.wait()
             if server.started:
                 log.info("coordinator_started", world=settings.world, url=url)
-            threading.Thread(target=_warm_up, args=(coordinator, stop), name="coordinator warm-up", daemon=True).start()
+            threading.Thread(
+                target=_warm_up, args=(coordinator, settings, stop), name="coordinator warm-up", daemon=True
+            ).start()
             while thread.is_alive() and not stop.wait(0.2):
                 pass
             told = stop.is_set()
@@ -80,9 +83,14 @@ def serve(settings: Settings, stop: threading.Event) -> bool:
     return told
 
 
-def _warm_up(coordinator: BackfillCoordinator, stop: threading.Event) -> None:
-    """Read the topics before the first client asks, and say when that is done or why it is not."""
+def _warm_up(coordinator: BackfillCoordinator, settings: Settings, stop: threading.Event) -> None:
+    """Read topics and calendars before the first client asks, and say when that is done or why it is not."""
     began, why = clock.monotonic(), ""
+    for name, dataset in settings.datasets.items():
+        try:
+            make_grid(dataset.interval_ns() or NANOS, dataset.calendar)
+        except ContractError as error:
+            log.warning("coordinator_calendar", dataset=name, error=str(error))
     while not stop.is_set():
         try:
             coordinator.leases(stalled=True)

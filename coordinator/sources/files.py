@@ -94,7 +94,8 @@ class FileSource:
         if fingerprint != self._table.fingerprint:
             raise SourceError(
                 f"files:{self._table.name}: the files were changed after part of the shard was fetched, so nobody can "
-                "tell which rows are left. Put the old files back, or request the range again once they are final.",
+                "tell which rows are left. Put the old files back and retry the shard, or request the range again with "
+                "an as_of of now: that is fetched anew from its beginning.",
                 retryable=False,
             )
         return window, rows

@@ -116,7 +116,8 @@ def replay(
 ) -> None:
     """Send rows to the raw topic again, after the producer or the contract was mended; each row once.
 
-    Rows that backfill fetched are left: they never were in the raw topic. Retry their shard.
+    Rows that backfill fetched are left: they never were in the raw topic. Request their range again, as
+    of now.
     """
     _settle("replayed", dataset, reason, column, row, everything, dry_run, None, config, world, as_json)
 

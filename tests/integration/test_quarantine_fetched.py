@@ -64,7 +64,7 @@ def test_a_replay_of_everything_sends_raw_records_alone_and_one_of_a_fetched_row
     raw, fetched = store_of(made).rows(RowChoice())
     assert (raw.fetched_from, raw.came_from) == (None, "0:0")
     assert (fetched.fetched_from, fetched.came_from) == (SOURCE, f"{SOURCE}, row 41")
-    with pytest.raises(NotReplayable, match=r"retry the shard"):
+    with pytest.raises(NotReplayable, match=r"request their range"):
         replay(made, RowChoice(names=frozenset({raw.name, fetched.name})))
     assert len(made.read(made.topic("raw"))) == 1
     assert replay(made, RowChoice()) == 1
@@ -88,5 +88,5 @@ def test_the_commands_show_where_it_was_fetched_from_and_its_columns(made: World
     assert f"{SOURCE}, row 41" in seamless("list", DATASET).replace("\n", "")
     assert SOURCE in seamless("show", DATASET, listed[1]["row"])
     refusal = seamless("replay", DATASET, "--row", listed[1]["row"], code=2)
-    assert "retry the shard" in " ".join(refusal.split())
+    assert "request their range" in " ".join(refusal.split())
     assert "Traceback" not in refusal

@@ -314,7 +314,7 @@ def test_targets_that_make_no_sense_are_refused_before_anything_is_built(monkeyp
     range_ = between("2024-01-03", "2024-01-04")
     rejected("target_rows", "at least 1", range_, target_rows=0)
     years = between("2010-01-01", "2024-01-01")
-    rejected("target_rows", r"1,3\d\d,\d\d\d shards of about 1 rows, and 1,000,000 is the most: raise",
+    rejected("target_rows", r"1,3\d\d,\d\d\d shards of about 1 rows, and 30,000 is the most: raise",
              years, target_rows=1)  # fmt: skip
     monkeypatch.setattr(planner, "MAX_SHARDS", 390)
     assert len(planned(range_, target_rows=1).shards) == 390
