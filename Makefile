@@ -42,10 +42,10 @@ check: $(READY) ## Lint, types, boundaries and documentation checks
 chaos: $(READY) ## The long kill tests
 	$(BIN)/python -m pytest tests/chaos -q
 
-bench: $(READY) ## Measure against peers, as ratios in one run; then rules, latency and memory
-	$(BIN)/python -m benchmarks
+bench: $(READY) ## Measure rules, latency and memory; then against peers, as ratios in one run
 	$(BIN)/python -m benchmarks.conformance
 	$(BIN)/python -m benchmarks.live
+	$(BIN)/python -m benchmarks
 
 up: $(READY) ## Start the embedded stack
 	$(BIN)/seamless up

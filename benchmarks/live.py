@@ -1,4 +1,4 @@
-"""Latency and memory of the normalizer: `python -m benchmarks.live [--json FILE]`.
+"""Latency and memory of the normalizer: `python -m benchmarks.live [--only latency|memory] [--json FILE]`.
 
 *Latency* is measured as a reader feels it: bars are produced one by one, a thousand a second, each stamped with the
 moment of its production; a `read_committed` reader notes when each normalized bar reaches it.
@@ -9,11 +9,14 @@ moment of its production; a `read_committed` reader notes when each normalized b
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import threading
 import time
 import uuid
+from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from rich.table import Table
 from benchmarks.bars import SYMBOLS, bars
 from benchmarks.broker import PARTITIONS
 from benchmarks.contract import Contract
+from benchmarks.goals import AT_MOST, at_most
 from benchmarks.jobs.job import Workbench
 from benchmarks.jobs.seamless_normalizer import SeamlessNormalizer
 from benchmarks.run import start_job, stop_job
@@ -41,10 +45,25 @@ _WARM_SECONDS = 3.0
 _DEADLINE_SECONDS = 300.0
 
 
-def latency(bench: Workbench, folder: Path, seconds: float) -> dict[str, float]:
-    """Return percentiles in milliseconds from produce to visible for a committed reader."""
+class Part(StrEnum):
+    """What can be measured alone."""
+
+    LATENCY = "latency"
+    MEMORY = "memory"
+
+
+def latency(bench: Workbench, folder: Path, seconds: float, runs: int) -> dict[str, float]:
+    """Return the medians over several runs of percentiles from produce to visible, in milliseconds."""
+    found = []
+    for run in range(runs):
+        (folder / str(run)).mkdir()
+        found.append(_latency(bench, folder / str(run), seconds, f"latency-{run}"))
+    return {name: median(each[name] for each in found) for name in found[0]}
+
+
+def _latency(bench: Workbench, folder: Path, seconds: float, run: str) -> dict[str, float]:
     job = SeamlessNormalizer()
-    task, _ = job.assign(bench, "latency", len(SYMBOLS), folder)
+    task, _ = job.assign(bench, run, len(SYMBOLS), folder)
     codec = ReferenceCodec(parse_record(json.loads(bench.contract.text)), task.schema_id)
     process = start_job(job.command(task), folder / "output.log")
     arrivals: list[tuple[float, bytes]] = []
@@ -122,6 +141,7 @@ def memory(bench: Workbench, folder: Path, records: int) -> dict[str, float]:
         "records": records,
         "early_mb": float(np.median(early)),
         "late_mb": float(np.median(late)),
+        "late_mb / early_mb": float(np.median(late) / np.median(early)),
         "peak_mb": max(mb for _, mb in samples),
     }
 
@@ -135,22 +155,28 @@ def _await(condition: Any, what: str) -> None:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(min=1, help="How long latency is measured.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long latency is measured in each run.")] = 20.0,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of the latency, of which the median counts.")] = 3,
+    only: Annotated[Part | None, typer.Option(help="Measure this alone.")] = None,
     records: Annotated[int, typer.Option(min=100_000, help="Bars of the memory run.")] = 5_000_000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure the normalizer's latency at a thousand bars a second and its memory over millions."""
-    console, contract = Console(), Contract.load()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    contract = Contract.load()
     with running_broker(None, None, console) as broker, tempfile.TemporaryDirectory() as scratch:
         bench = Workbench(broker, contract, bars(records, contract), uuid.uuid4().hex[:6])
-        folders = Path(scratch) / "latency", Path(scratch) / "memory"
-        for folder in folders:
+        figures = {}
+        for part in Part if only is None else [only]:
+            folder = Path(scratch) / part
             folder.mkdir()
-        figures = {"latency": latency(bench, folders[0], seconds), "memory": memory(bench, folders[1], records)}
-    table = Table("measure", "figure", box=None)
+            measured = part is Part.LATENCY
+            figures[part.value] = latency(bench, folder, seconds, runs) if measured else memory(bench, folder, records)
+    table = Table("measure", "figure", "wanted", box=None)
     for group, values in figures.items():
         for name, value in values.items():
-            table.add_row(f"{group} {name}", f"{value:,.0f}" if value >= 1_000 else f"{value:,.1f}")
+            shown = f"{value:,.0f}" if value >= 1_000 else f"{value:,.1f}" if value >= 10 else f"{value:,.2f}"
+            table.add_row(f"{group} {name}", shown, at_most(AT_MOST.get(name), value))
     console.print(table)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2), encoding="utf-8")

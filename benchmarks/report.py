@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.goals import AT_LEAST, at_least
 from benchmarks.jobs import JOBS, PRODUCT, REFERENCE
 from benchmarks.peers import Options, Outcome
 from benchmarks.summary import Line, summarise
@@ -37,6 +38,7 @@ def print_report(outcome: Outcome, options: Options, console: Console) -> None:
         "records/s",
         f"/ {JOBS[REFERENCE].title}",
         f"{JOBS[PRODUCT].title} / it",
+        "wanted",
         "CPU µs",
         "RSS MB",
     ):
@@ -66,6 +68,7 @@ def write_json(outcome: Outcome, options: Options, path: Path) -> None:
         "warm_up": options.warm_up,
         "reference": REFERENCE,
         "product": PRODUCT,
+        "wanted": AT_LEAST,
         "summary": [asdict(line) for line in summarise(outcome.rounds, REFERENCE, PRODUCT)],
         "rounds": [{name: asdict(run) for name, run in passed.items()} for passed in outcome.rounds],
         "skipped": outcome.skipped,
@@ -83,6 +86,7 @@ def _cells(line: Line) -> list[str]:
         f"{line.records_per_second:,.0f}",
         _ratio(line.against_reference),
         _ratio(line.product_against),
+        at_least(AT_LEAST.get(line.job), line.product_against),
         f"{line.cpu_us_per_record:.2f}",
         f"{line.peak_megabytes:,.0f}",
     ]
