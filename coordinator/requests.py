@@ -154,6 +154,7 @@ def cut(asked: Asked, there: Known) -> BackfillPlan:
         partitions=asked.partitions,
         now_ns=(now + 1) * 1_000_000 - 1,  # the last instant of this millisecond: what has just been is no future
         urgent=asked.request.urgent,
+        known=asked.wanted.symbols,
         estimate=asked.estimate,
     )
 
@@ -168,7 +169,7 @@ def outcome(asked: Asked, there: Known, planned: BackfillPlan, existing: Mapping
     held = there.order is not None and there.order.order in (OrderKind.CANCEL, OrderKind.PAUSE)
     cancelled = there.order is not None and there.order.order is OrderKind.CANCEL
     if not (there.job is None or planned.shards or there.others or bad or cancelled):
-        return Outcome(there.job, there.own, False, 0, (), _reason(there, planned))
+        return Outcome(there.job, there.own, False, 0, (), _reason(there, planned, asked))
     job = _job(asked, there, planned)
     events: list[Event] = [job]
     if held:
@@ -185,7 +186,7 @@ def outcome(asked: Asked, there: Known, planned: BackfillPlan, existing: Mapping
     counted |= {event.shard.id: event for event in events if isinstance(event, Progress)}
     shards = tuple(counted[name] for name in job.shards if name in counted)
     queued = sum(isinstance(event, Shard) for event in events)
-    reason = None if queued else _reason(there, planned)
+    reason = None if queued else _reason(there, planned, asked)
     return Outcome(job, shards, there.job is None, queued, tuple(events), reason)
 
 
@@ -220,12 +221,13 @@ def _by_time(progress: Progress) -> tuple[int, tuple[str, ...]]:
     return progress.shard.start, progress.shard.symbols
 
 
-def _reason(there: Known, planned: BackfillPlan) -> str | None:
+def _reason(there: Known, planned: BackfillPlan, asked: Asked) -> str | None:
     """Return why nothing is queued."""
     if there.order is not None and there.order.order is OrderKind.CANCEL:
         return "its shards have not ended yet; those that end as cancelled are queued again"
     if there.own:
-        return "it was requested before, and all of it is fetched or on its way"
+        queue = ", in the ordinary queue" if there.job and asked.request.urgent and not there.job.urgent else ""
+        return f"it was requested before, and all of it is fetched or on its way{queue}"
     if there.others:
         return "other jobs have fetched all of it, or are about to"
     return planned.reason

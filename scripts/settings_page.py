@@ -60,6 +60,8 @@ def _type(annotation: Any) -> str:
         return ", ".join(f"`{a}`" for a in get_args(annotation))
     if origin is dict:
         return "table"
+    if origin is tuple:
+        return f"list of {_type(get_args(annotation)[0])}"
     names = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", SecretStr: "secret"}
     return names.get(annotation, "URL")
 

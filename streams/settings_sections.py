@@ -190,6 +190,9 @@ class DatasetSettings(Section):
     )
     calendar: str = Field("24/7", description="an exchange_calendars name such as XNYS, or 24/7")
     partitions: int = Field(4, ge=1, le=10_000, description="partitions of each of the dataset's topics")
+    symbols: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        None, description="all symbols there are, so that a backfill of another one is refused; unset: any"
+    )
     retention: Annotated[str, AfterValidator(_retention)] = Field(
         "30d", description="how long Kafka keeps rows, such as 30d, or forever"
     )

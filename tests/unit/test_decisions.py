@@ -32,7 +32,9 @@ def apply(view: View, events: list[Event] | tuple[Event, ...]) -> list[Event]:
     return list(events)
 
 
-def ask(view: View, *, hours: tuple[int, int] = (0, 4), at: int = NOW_MS, **changes: Any) -> Outcome:
+def ask(
+    view: View, *, hours: tuple[int, int] = (0, 4), at: int = NOW_MS, wanted: DatasetSettings = BARS, **changes: Any
+) -> Outcome:
     """Request bars of some hours, in shards of an hour of a symbol, and write what comes of it."""
     values: dict[str, Any] = {
         "dataset": "bars",
@@ -42,7 +44,7 @@ def ask(view: View, *, hours: tuple[int, int] = (0, 4), at: int = NOW_MS, **chan
         "target_rows": 60,
     }
     request = BackfillRequest(**{**values, **changes})
-    asked = Asked(request, BARS, request.source or "files:bars", 1, 6, Author("me", at))
+    asked = Asked(request, wanted, request.source or "files:bars", 1, 6, Author("me", at))
     there = narrowed(asked, known(view, asked))
     planned = cut(asked, there)
     existing = {s.id: p for s in planned.shards if (p := view.shard(s.id)) is not None}
@@ -72,6 +74,19 @@ def test_the_same_request_again_writes_nothing() -> None:
     assert (again.created, again.queued, again.events) == (False, 0, ())
     assert again.job == first.job
     assert again.reason
+
+
+def test_a_request_that_became_urgent_later_is_told_that_it_waits_in_the_ordinary_queue() -> None:
+    view = View()
+    ask(view)
+    assert "ordinary queue" in (ask(view, urgent=True).reason or "")
+
+
+def test_a_symbol_that_the_dataset_does_not_have_is_refused_by_name() -> None:
+    listed = BARS.model_copy(update={"symbols": ("AAA", "BBB")})
+    assert ask(View(), wanted=listed, symbols=("AAA",)).created
+    with pytest.raises(BackfillRejected, match="unknown: ZZZ"):
+        ask(View(), wanted=listed, symbols=("AAA", "ZZZ"))
 
 
 def test_every_event_of_a_new_job_names_it_and_its_first_epoch() -> None:
