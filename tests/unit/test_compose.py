@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 from jsonschema import Draft201909Validator
 
@@ -21,6 +22,7 @@ from operations.stack.settings import (
     REGISTRY_SETTINGS,
     REGISTRY_VERSION,
 )
+from streams.cli import app
 from streams.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +126,17 @@ def test_the_coordinator_is_asked_whether_it_is_ready_and_brings_no_token_of_its
     assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert f"127.0.0.1:{port}/readyz" in " ".join(service["healthcheck"]["test"])
     assert service["environment"]["SEAMLESS_COORDINATOR__TOKEN"] == "${SEAMLESS_COORDINATOR__TOKEN:-}"
+
+
+def test_every_command_that_a_service_runs_is_there() -> None:
+    root: Any = typer.main.get_command(app)
+    for name in OURS:
+        for command in " ".join(SERVICES[name]["command"]).split("&&"):
+            found = root
+            for word in command.split():
+                if word != "seamless":
+                    assert word in found.commands, f"{name} runs `{command.strip()}`"
+                    found = found.commands[word]
 
 
 def test_a_service_is_given_more_time_to_end_than_it_takes_at_most() -> None:
