@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ Answer = TypeVar("Answer")
 
 # An outage is reported within a few timeouts; whoever can wait longer (the normalizer) asks again itself.
 _RETRIES = {"max.retries": 2, "retries.wait.ms": 100, "retries.max.wait.ms": 1_000}
+_PAGE = 500
 _SUBJECT_UNKNOWN = {40401, 40402, 40403}
 _ID_UNKNOWN = 40403
 
@@ -165,8 +167,15 @@ class Registry:
 
     def subjects(self) -> list[str]:
         """Return all subjects, sorted."""
+        found: set[str] = set()
         try:
-            return sorted(self._ask(lambda: self._client.get_subjects()))
+            while True:
+                # Page by page: a registry may hold back what is more than it likes to tell at once, and say nothing.
+                page = self._ask(partial(self._client.get_subjects, offset=len(found), limit=_PAGE))
+                new = set(page) - found
+                found |= new
+                if len(page) < _PAGE or not new:
+                    return sorted(found)
         except _Refusal as refusal:
             raise refusal.as_error() from None
 

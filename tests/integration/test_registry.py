@@ -52,6 +52,16 @@ def test_a_registered_schema_comes_back_by_id_with_its_custom_attributes(registr
     assert subject in registry.subjects()
 
 
+def test_all_subjects_are_told_however_many_there_are(
+    registry: Registry, subject: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [subject.replace("bars", f"bars{n}") for n in range(7)]
+    for name in names:
+        registry.register(name, BAR)
+    monkeypatch.setattr("streams.registry._PAGE", 3)
+    assert set(names) <= set(registry.subjects())
+
+
 def test_a_schema_fetched_once_is_remembered(registry: Registry, subject: str) -> None:
     registered = registry.register(subject, BAR)
     assert registry.schema_by_id(registered.id) is registry.schema_by_id(registered.id)
