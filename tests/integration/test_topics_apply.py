@@ -100,7 +100,7 @@ def test_the_command_plans_and_applies_and_says_so(stack: EmbeddedStack, world: 
     assert {row["state"] for row in json.loads(applied.stdout)} == {"created"}
     again = run(stack, world, tmp_path, "plan")
     assert again.exit_code == 0
-    assert "16 in sync" in again.stdout
+    assert f"{len(json.loads(plan.stdout))} in sync" in again.stdout
 
 
 def test_the_command_ends_with_one_when_a_topic_differs_and_creates_the_rest(
@@ -110,5 +110,5 @@ def test_the_command_ends_with_one_when_a_topic_differs_and_creates_the_rest(
     applied = run(stack, world, tmp_path, "apply", "--json")
     assert applied.exit_code == 1
     states = [row["state"] for row in json.loads(applied.stdout)]
-    assert (states.count("drift"), states.count("created")) == (1, 15)
+    assert (states.count("drift"), states.count("created")) == (1, len(states) - 1)
     assert run(stack, world, tmp_path, "plan").exit_code == 0

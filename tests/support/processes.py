@@ -26,12 +26,14 @@ class Process:
     def __init__(self, arguments: list[str], log: Path, environ: dict[str, str] | None = None) -> None:
         self.log = log
         self._out: IO[bytes] = log.open("ab")
+        # Without the width of a terminal, which workers of pytest-xdist have and other runs have not.
+        inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         self._process = subprocess.Popen(
             [str(SEAMLESS), *arguments],
             stdout=self._out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(environ or {})},
+            env=inherited | (environ or {}),
         )
         # Ends the process also when the test run itself is killed.
         self._guard = subprocess.Popen([sys.executable, guard.__file__, str(os.getpid()), str(self.pid)])
