@@ -109,7 +109,7 @@ def dataset_names(draw: st.DrawFn) -> str:
     return name
 
 
-@examples(100)
+@examples(40)
 @given(names=st.sets(dataset_names(), max_size=6))
 def test_accepted_datasets_never_share_a_topic_even_as_kafka_reads_names(names: set[str]) -> None:
     if topics.colliding_datasets(names):
