@@ -20,7 +20,7 @@ from streams.clients import admin_config, reader_config
 from streams.clock import Deadline, monotonic
 from streams.errors import BrokerError
 from streams.log import get_logger
-from streams.offsets import is_hopeless, patiently
+from streams.offsets import connect, is_hopeless, patiently
 from streams.registry import RegistryUnavailable
 from streams.settings import Settings
 
@@ -66,7 +66,7 @@ class Feed:
         self._fresh_at: float | None = None  # None before it was caught up for the first time
         self._stuck = False
         self._version = 0
-        self._admin = AdminClient(admin_config(settings))
+        self._admin, self._connected = AdminClient(admin_config(settings)), False
         self._thread = threading.Thread(target=self._follow, name="backfill-feed", daemon=True)
         self._thread.start()
 
@@ -168,6 +168,9 @@ class Feed:
         return asked
 
     def _ends(self, stable: bool) -> dict[Place, int]:
+        if not self._connected:
+            connect(self._admin, self._plane.progress)
+            self._connected = True
         asked = self._ask(self._places, _REQUEST_SECONDS, stable=stable)
         wait(asked.values())  # a client that is let go while it waits for answers may crash
         return {(p.topic, p.partition): int(f.result().offset) for p, f in asked.items()}
