@@ -6,7 +6,7 @@ import errno
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -20,6 +20,8 @@ from streams.metrics import CONTENT_TYPE, Metrics
 from streams.settings_sections import MetricsSettings
 
 __all__ = ["Health", "HealthReport", "HealthServer", "Status"]
+
+MAIN_LOOP = "main loop"
 
 
 class Status(StrEnum):
@@ -41,20 +43,32 @@ class HealthReport:
 class Health:
     """The state of a process, part by part (a dataset, the registry); any thread may set or read it.
 
-    With `silence_limit` (seconds), a process that has not called `beat` for so long is reported as stopped: a
-    loop that hangs cannot report itself.
+    With `silence_limit` (seconds), a process of which one of the `loops` has not called `beat` for so long is reported
+    as stopped: a loop that hangs cannot report itself.
     """
 
-    def __init__(self, *, silence_limit: float | None = None, monotonic: Callable[[], float] = clock.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        silence_limit: float | None = None,
+        loops: Iterable[str] = (MAIN_LOOP,),
+        monotonic: Callable[[], float] = clock.monotonic,
+    ) -> None:
         self._silence_limit = silence_limit
         self._monotonic = monotonic
-        self._last_beat = monotonic()
+        self._beats = dict.fromkeys(loops, monotonic())
         self._parts: dict[str, tuple[Status, str]] = {}
         self._lock = threading.Lock()
 
-    def beat(self) -> None:
-        """Say that the main loop goes round."""
-        self._last_beat = self._monotonic()
+    def beat(self, loop: str = MAIN_LOOP) -> None:
+        """Say that a loop goes round."""
+        with self._lock:
+            self._beats[loop] = self._monotonic()
+
+    def ended(self, loop: str = MAIN_LOOP) -> None:
+        """Say that a loop has ended, so that its silence means nothing."""
+        with self._lock:
+            self._beats.pop(loop, None)
 
     def set(self, part: str, status: Status, reason: str = "") -> None:
         """Say how a part is; `ok` forgets its earlier reason. Any other status needs a reason."""
@@ -67,12 +81,14 @@ class Health:
         """Return how the process is now."""
         with self._lock:
             parts = sorted(self._parts.items())
+            beats = sorted(self._beats.items())
         worst = [status for _, (status, _) in parts]
         reasons = [f"{part}: {reason}" for part, (status, reason) in parts if status is not Status.OK]
-        silence = self._monotonic() - self._last_beat
-        if self._silence_limit is not None and silence > self._silence_limit:
-            worst.append(Status.STOPPED)
-            reasons.append(f"main loop: silent for {silence:.0f} s, more than {self._silence_limit:g} s")
+        now = self._monotonic()
+        for loop, last in beats if self._silence_limit is not None else ():
+            if now - last > (self._silence_limit or 0.0):
+                worst.append(Status.STOPPED)
+                reasons.append(f"{loop}: silent for {now - last:.0f} s, more than {self._silence_limit:g} s")
         order = list(Status)
         return HealthReport(max(worst, key=order.index, default=Status.OK), tuple(reasons))
 

@@ -19,6 +19,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from streams.build import VERSION
+
 __all__ = ["ABORT_REASONS", "CONTENT_TYPE", "METRICS", "AbortReason", "MetricDefinition", "Metrics"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -185,7 +187,7 @@ class HistogramMetric:
 class Metrics:
     """All metrics of one process in one world; every attribute is a row of the table without `seamless_`."""
 
-    def __init__(self, world: str, *, version: str = "unknown") -> None:
+    def __init__(self, world: str, *, version: str = VERSION) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of creation times beside each counter, of no use here
         self.world = world
         self._registry = CollectorRegistry()

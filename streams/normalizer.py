@@ -149,7 +149,7 @@ class Normalizer:
             self._drop_transaction("error")
             if isinstance(error, DatasetStopped):
                 self._metrics.dataset_stopped.set(1, dataset=self.job.dataset)
-                self._health.set(self.job.dataset, Status.STOPPED, str(error))
+                self._health.set(self.job.dataset, Status.DEGRADED, str(error))  # others may go on
                 log.error("dataset_stopped", dataset=self.job.dataset, reason=str(error))
             if isinstance(error, KafkaException):
                 raise BrokerError(f"Kafka refuses to go on with {self.job.raw}: {error.args[0].str()}") from error
@@ -166,7 +166,7 @@ class Normalizer:
 
     def _step(self) -> None:
         consumer = self._live()
-        self._health.beat()
+        self._health.beat(self.job.dataset)
         if self._restart:
             self._take_up_again()
         if self._waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,8 @@ def test_a_mistake_is_explained_with_its_remedy_and_without_a_trace(
     for each in said:
         assert each in shown
     assert not (tmp_path / ".seamless").exists()
+
+
+def test_it_says_its_version() -> None:
+    done = subprocess.run([SEAMLESS, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"seamless {version('seamless-data')}\n"

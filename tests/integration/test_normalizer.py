@@ -113,7 +113,7 @@ def test_a_dataset_that_mostly_fails_is_stopped_loudly_and_goes_on_under_a_highe
     with pytest.raises(DatasetStopped, match=r"75% .*max_share \(50%\).*non_finite in close, first at 2:1 2:2"):
         run.to_end()
     assert run.value("seamless_dataset_stopped", dataset="bars") == 1
-    assert run.health.report().status is Status.STOPPED
+    assert run.health.report().status is Status.DEGRADED
     assert "non_finite" in run.health.report().reasons[0]
     assert made.read(made.topic("normalized")) == []
     assert made.read(made.topic("quarantine")) == []

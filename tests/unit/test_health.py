@@ -74,6 +74,17 @@ def test_a_loop_that_falls_silent_is_stopped_until_it_beats_again() -> None:
     assert health.report().status is Status.OK
 
 
+def test_one_silent_loop_among_several_is_named_and_one_that_ended_is_not_missed() -> None:
+    now = [0.0]
+    health = Health(silence_limit=30, loops=["bars", "trades"], monotonic=lambda: now[0])
+    now[0] = 31.0
+    health.beat("bars")
+    report = health.report()
+    assert (report.status, report.reasons) == (Status.STOPPED, ("trades: silent for 31 s, more than 30 s",))
+    health.ended("trades")
+    assert health.report().status is Status.OK
+
+
 @pytest.mark.parametrize(("status", "code"), [(Status.OK, 200), (Status.DEGRADED, 200), (Status.STOPPED, 503)])
 def test_healthz_answers_503_only_when_stopped(server: HealthServer, health: Health, status: Status, code: int) -> None:
     health.set("dataset x", status, "too much is bad")

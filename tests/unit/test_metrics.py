@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 
 import pytest
 
@@ -100,3 +101,9 @@ def test_two_processes_worth_of_metrics_do_not_share_counts() -> None:
     one.transactions.add()
     assert "seamless_transactions_total{" in one.render().decode()
     assert "seamless_transactions_total{" not in other.render().decode()
+
+
+def test_what_runs_is_told_by_its_version() -> None:
+    assert f'seamless_build_info{{version="{version("seamless-data")}",world_id="live"}} 1.0' in (
+        Metrics("live").render().decode()
+    )
