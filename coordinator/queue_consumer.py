@@ -96,10 +96,10 @@ class QueueConsumer:
             BrokerError: if the queues cannot be read.
             Exception: whatever `given` or `taken` raised.
         """
-        self._moved.clear()
         messages = self._consumer.consume(1, seconds)  # a call for more would wait until there is more
         if messages:
             messages += self._consumer.consume(_BATCH, 0)
+        self._moved.clear()  # by now, as what is delivered follows every seek before its delivery
         if self._failed is not None:
             raise self._failed
         for message in messages:
