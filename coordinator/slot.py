@@ -75,6 +75,8 @@ class SlotRun:
         self._writer = LeaseWriter(kit, lease)
         self.stopping: StopReason | None = None
         self._stop = threading.Event()
+        self._suspected: TransactionAborted | None = None
+        self._settling = threading.Lock()
         self._beat = monotonic()
         shard = lease.head.shard
         self._thread = threading.Thread(target=self._run, name=shard.id if shard else "poison", daemon=True)
@@ -89,6 +91,11 @@ class SlotRun:
         """How many chunks this claim has committed."""
         return self._writer.chunks
 
+    @property
+    def suspected(self) -> bool:
+        """Whether a transaction was refused that either had taken too long or was that of a lost lease."""
+        return self._suspected is not None
+
     def start(self) -> None:
         """Begin to work, on a thread of its own."""
         self._thread.start()
@@ -97,6 +104,8 @@ class SlotRun:
         """Stop before the next transaction; returns at once."""
         self.stopping = self.stopping or why
         self._stop.set()
+        if why == "lost":
+            self._settle()
 
     def join(self, seconds: float) -> bool:
         """Wait until it has stopped; return whether it has."""
@@ -242,10 +251,25 @@ class SlotRun:
         kit.metrics.transaction_aborted(aborted.reason)
         refused = aborted.reason in ("fenced", "rebalance")
         # A broker that wants the newest epoch refuses holders that have lost nothing.
-        fenced = refused and not (aborted.reason == "rebalance" and kit.captured_epochs is False)
-        if fenced:
-            kit.metrics.backfill_fenced.add()
-            self.tell(LeaseChange.FENCED, str(aborted))
-        say = f"seamless.backfill.{'fenced' if fenced else 'aborted'}"
-        log.warning(say, **self._writer.named(), reason=aborted.reason, detail=str(aborted))
+        if refused and not (aborted.reason == "rebalance" and kit.captured_epochs is False):
+            self._fenced(aborted)
+            return True
+        log.warning("seamless.backfill.aborted", **self._writer.named(), reason=aborted.reason, detail=str(aborted))
+        if aborted.superseded:
+            # A process that was suspended, or one that is slow: the group will tell which. It may have told already.
+            self._suspected = aborted
+            if self.stopping == "lost":
+                self._settle()
         return refused
+
+    def _settle(self) -> None:
+        """Count what was refused for an unknown reason, now that the lease is known to be lost."""
+        with self._settling:
+            aborted, self._suspected = self._suspected, None
+        if aborted is not None:
+            self._fenced(aborted)
+
+    def _fenced(self, aborted: TransactionAborted) -> None:
+        self._kit.metrics.backfill_fenced.add()
+        self.tell(LeaseChange.FENCED, str(aborted))
+        log.warning("seamless.backfill.fenced", **self._writer.named(), reason=aborted.reason, detail=str(aborted))

@@ -113,6 +113,7 @@ class Worker:
         self._queues: QueueConsumer | None = None
         self._slots: dict[Place, SlotRun] = {}
         self._abandoned: list[SlotRun] = []
+        self._suspects: dict[Place, SlotRun] = {}
         self._pauses: dict[Place, Backoff] = {}
         self._thrown_away: dict[Place, int] = {}
         self._leaving = False
@@ -202,6 +203,8 @@ class Worker:
             self._abandoned = [s for s in self._abandoned if s.lease.grant != outcome.grant]
         else:
             del self._slots[outcome.place]
+            if slot.suspected:
+                self._suspects[outcome.place] = slot
         if outcome.crashed is not None:
             raise outcome.crashed
         if outcome.ended:
@@ -218,6 +221,7 @@ class Worker:
             if opened.place in self._ownership.places():
                 raise opened.error
             return
+        self._suspects.pop(opened.place, None)
         self._perform(self._ownership.opened(opened.place, opened.grant, opened.offset, opened.cursor))
 
     def _claim(self) -> None:
@@ -301,6 +305,9 @@ class Worker:
             self._ownership.taken(place)
             self._pauses.pop(place, None)
             self._metrics.lag_records.remove(topic=place.queue, partition=str(place.partition))
+            suspect = self._suspects.pop(place, None)
+            if suspect is not None:
+                suspect.stop(why)
             slot = self._slots.pop(place, None)
             if slot is not None:
                 slot.stop(why)

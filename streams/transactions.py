@@ -23,10 +23,16 @@ _SLICE_SECONDS = 5.0
 
 
 class TransactionAborted(Exception):  # noqa: N818 - an outcome that the caller recovers from
-    """The transaction is gone: whatever it held must be read and done again."""
+    """The transaction is gone: whatever it held must be read and done again.
 
-    def __init__(self, reason: AbortReason, detail: str) -> None:
+    Attributes:
+        superseded: whether the broker refused the producer itself, as another has taken over its id. After a timeout it
+            may also have been the broker that did so.
+    """
+
+    def __init__(self, reason: AbortReason, detail: str, *, superseded: bool = False) -> None:
         self.reason: AbortReason = reason
+        self.superseded = superseded
         super().__init__(detail)
 
 
@@ -220,9 +226,10 @@ class TransactionalProducer:
         else:
             self.abort()
         reason = _reason(cause)
-        if reason == "fenced" and monotonic() - self._began > self._timeout_s:
+        superseded = reason == "fenced"
+        if superseded and monotonic() - self._began > self._timeout_s:
             reason = "timeout"  # The broker itself fences a producer whose transaction took too long.
-        return TransactionAborted(reason, f"{cause.name()}: {cause.str()}")
+        return TransactionAborted(reason, f"{cause.name()}: {cause.str()}", superseded=superseded)
 
     def _first_cause(self, error: KafkaException) -> KafkaError:
         """Return what happened; after a fatal error every call says only that there was one, but for the next poll."""
