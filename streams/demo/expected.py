@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 import polars as pl
 
 from streams.demo.checks import Facts
+from streams.demo.hole import HOLE, SHARD_BARS
 from streams.demo.scenario import FAULTS, REVISION, Fault
 
 __all__ = ["FAST", "SLOW", "crossings", "expected_facts"]
@@ -30,7 +31,8 @@ _EVERY_ROW = (
 
 def expected_facts(market: pl.DataFrame) -> Facts:
     """Return every count that the demo checks."""
-    rows_in = market.height + sum(f.rows for f in FAULTS)
+    missing = HOLE.bars(market)
+    rows_in = market.height - missing.height + sum(f.rows for f in FAULTS)
     quarantined, dropped = sum(f.quarantined for f in FAULTS), sum(f.dropped for f in FAULTS)
     out = rows_in - quarantined - dropped
     refused, junk = _rows_of("refused"), _rows_of("junk")
@@ -43,21 +45,27 @@ def expected_facts(market: pl.DataFrame) -> Facts:
         ("rows", "quarantined"): quarantined,
         ("rows", "duplicates dropped"): dropped,
     }
-    for (flag, column), count in sorted(_findings(rows_in).items()):
+    for (flag, column), count in sorted(_findings(market, rows_in).items()):
         facts["found", f"{flag} · {column}" if column else flag] = count
     for flag, count in sorted(_reasons().items()):
         facts["quarantine", flag] = count
-    facts["strategy", "rows received"] = out
-    facts["strategy", "bars"] = market.height + sum(f.bars for f in FAULTS)
+    facts |= _backfill(missing)
+    whole = market.height + sum(f.bars for f in FAULTS)
+    facts["strategy", "rows of the feed"] = out
+    facts["strategy", "bars of the feed"] = whole - missing.height
+    facts["strategy", "bars with history"] = whole
+    facts["strategy", "closes not the vendor's"] = 0
     facts["strategy", "not at New York midnight"] = 0
     facts["strategy", f"close of {REVISION.where}"] = _close(market, REVISION)
     for (symbol,), bars in _bars(market).group_by("Ticker", maintain_order=True):
-        closes = [Decimal(close) for close in bars["Close"]]
+        closes, fed = _closes(bars), _closes(HOLE.around(bars))
         facts[str(symbol), "bars"] = bars.height
+        facts[str(symbol), "bars of the feed"] = len(fed)
         facts[str(symbol), "first day"] = str(bars["Date"][0])
         facts[str(symbol), "last day"] = str(bars["Date"][-1])
         facts[str(symbol), "last close"] = float(closes[-1])
         facts[str(symbol), "signals"] = crossings(closes, FAST, SLOW)
+        facts[str(symbol), "signals of the feed"] = crossings(fed, FAST, SLOW)
     return facts
 
 
@@ -72,9 +80,35 @@ def _rows_of(sender: str) -> int:
     return sum(1 for f in FAULTS if f.by == sender)
 
 
-def _findings(rows_in: int) -> Counter[tuple[str, str]]:
-    """Every row that can be read has the vendor's findings, but for those that a fault spares it."""
+def _backfill(missing: pl.DataFrame) -> Facts:
+    """All that is missing is fetched, once, though a worker is killed in the middle of a shard."""
+    counts = missing.group_by("Ticker").len()["len"]
+    shards = sum(-(-bars // SHARD_BARS) for bars in counts)
+    return {
+        ("backfill", "bars due"): missing.height,
+        ("backfill", "shards"): shards,
+        ("backfill", "shards done"): shards,
+        ("backfill", "rows written"): missing.height,
+        ("backfill", "rows refused"): 0,
+        ("backfill", "ratio"): 1.0,
+        ("backfill", "workers killed"): 1,
+        ("backfill", "shards taken over"): 1,
+        ("backfill", "rows between cursors"): 0,
+        ("backfill", "shards proven"): shards,
+        ("backfill", "rows proven"): missing.height,
+        ("backfill", "problems"): 0,
+        ("backfill", "history rows"): missing.height,
+        ("backfill", "gaps left"): 0,
+    }
+
+
+def _findings(market: pl.DataFrame, rows_in: int) -> Counter[tuple[str, str]]:
+    """Every row that can be read has the vendor's findings, but for those that a fault spares it.
+
+    The first bar after the hole comes after a gap.
+    """
     found = Counter(dict.fromkeys(_EVERY_ROW, rows_in - _rows_of("junk")))
+    found["gap", "event_time"] += len(HOLE.symbols(market))
     for fault in FAULTS:
         found.update(fault.findings)
         found.subtract(fault.spares)
@@ -92,6 +126,10 @@ def _bars(market: pl.DataFrame) -> pl.DataFrame:
     """The bars as a strategy must see them in the end: as they are true, but for those that never arrive."""
     gone = pl.DataFrame([(f.symbol, f.day) for f in FAULTS if f.bars < 0], schema=["Ticker", "Date"], orient="row")
     return market.join(gone, on=["Ticker", "Date"], how="anti").sort("Ticker", "Date")
+
+
+def _closes(bars: pl.DataFrame) -> list[Decimal]:
+    return [Decimal(close) for close in bars["Close"]]
 
 
 def _close(market: pl.DataFrame, fault: Fault) -> float:

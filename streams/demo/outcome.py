@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import polars as pl
+
+from coordinator.shards import ShardState
+from coordinator.verify import Verdict
+from schemas.findings import STANDARD
 from schemas.report import ConformanceReport
 from streams.demo.checks import Check, Facts
+from streams.demo.filling import Filling
 from streams.demo.scenario import REVISION
 from streams.demo.strategy import MovingAverages
 from streams.quarantine_store import QuarantinedRow
 
-__all__ = ["Outcome", "Sending", "found_facts"]
+__all__ = ["Outcome", "Sending", "Told", "found_facts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,24 @@ class Sending:
     taken: int
     refused: int
     past: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the parts of a run told.
+
+    Attributes:
+        live: the strategy, when the feed was all it had.
+        history: the rows that the backfill brought.
+    """
+
+    sending: Sending
+    report: ConformanceReport
+    quarantined: Sequence[QuarantinedRow]
+    live: MovingAverages
+    filling: Filling
+    verdict: Verdict
+    history: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +76,13 @@ class Outcome:
         }
 
 
-def found_facts(
-    sending: Sending, report: ConformanceReport, quarantined: Sequence[QuarantinedRow], strategy: MovingAverages
-) -> Facts:
-    """Return the facts of a run under the names that `expected.expected_facts` gives them."""
+def found_facts(told: Told, market: pl.DataFrame) -> Facts:
+    """Return the facts of a run under the names that `expected.expected_facts` gives them.
+
+    Args:
+        market: the bars as they are true, in the vendor's columns.
+    """
+    sending, report = told.sending, told.report
     facts: Facts = {
         ("producer", "rows taken"): sending.taken,
         ("producer", "rows refused"): sending.refused,
@@ -67,18 +94,48 @@ def found_facts(
     }
     for finding in report.findings:
         facts["found", f"{finding.flag} · {finding.column}" if finding.column else finding.flag] = finding.count
-    for flag, count in Counter(flag for row in quarantined for flag in row.flags).items():
+    for flag, count in Counter(flag for row in told.quarantined for flag in row.flags).items():
         facts["quarantine", flag] = count
-    facts["strategy", "rows received"] = strategy.rows
-    facts["strategy", "bars"] = strategy.bars().height
-    facts["strategy", "not at New York midnight"] = strategy.not_at_midnight()
-    revised = strategy.close_of(REVISION.symbol, date.fromisoformat(REVISION.day))
+    facts |= _backfill_facts(told.filling, told.verdict)
+    facts["backfill", "history rows"] = told.history.height
+    facts["backfill", "gaps left"] = told.history.filter(pl.col("flags") & STANDARD["gap"].mask != 0).height
+    live, whole = told.live, told.live.joined(told.history)
+    facts["strategy", "rows of the feed"] = live.rows
+    facts["strategy", "bars of the feed"] = live.bars().height
+    facts["strategy", "bars with history"] = whole.bars().height
+    facts["strategy", "closes not the vendor's"] = whole.unlike(market)
+    facts["strategy", "not at New York midnight"] = whole.not_at_midnight()
+    revised = whole.close_of(REVISION.symbol, date.fromisoformat(REVISION.day))
     if revised is not None:
         facts["strategy", f"close of {REVISION.where}"] = revised
-    for r in strategy.results():
+    before = {r.symbol: r for r in live.results()}
+    for r in whole.results():
+        holey = before.get(r.symbol)
         facts[r.symbol, "bars"] = len(r.closes)
+        facts[r.symbol, "bars of the feed"] = len(holey.closes) if holey else 0
         facts[r.symbol, "first day"] = str(r.first)
         facts[r.symbol, "last day"] = str(r.last)
         facts[r.symbol, "last close"] = r.closes[-1]
         facts[r.symbol, "signals"] = r.signals
+        facts[r.symbol, "signals of the feed"] = holey.signals if holey else 0
+    return facts
+
+
+def _backfill_facts(filling: Filling, verdict: Verdict) -> Facts:
+    job, kill, takeover = filling.job, filling.kill, filling.takeover
+    facts: Facts = {
+        ("backfill", "bars due"): job.estimated_rows,
+        ("backfill", "shards"): job.shards,
+        ("backfill", "shards done"): filling.count(ShardState.DONE),
+        ("backfill", "rows written"): job.rows,
+        ("backfill", "rows refused"): sum(s.rejected + s.outside for s in filling.shards),
+        ("backfill", "ratio"): job.ratio,
+        ("backfill", "workers killed"): int(kill is not None),
+        ("backfill", "shards proven"): verdict.shards if verdict.certificate else 0,
+        ("backfill", "rows proven"): verdict.rows if verdict.certificate else 0,
+        ("backfill", "problems"): len(verdict.problems),
+    }
+    if kill is not None and takeover is not None:
+        facts["backfill", "shards taken over"] = 1
+        facts["backfill", "rows between cursors"] = takeover.rows - kill.rows
     return facts

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+from coordinator.local import LocalBackfillCoordinator
 from schemas.report import merge_reports
 from streams.clock import monotonic
-from streams.demo import steps
+from streams.demo import backfill, steps
 from streams.demo.checks import compare
+from streams.demo.crew import working
 from streams.demo.expected import expected_facts
 from streams.demo.market import load_market
-from streams.demo.outcome import Outcome, found_facts
+from streams.demo.outcome import Outcome, Told, found_facts
 from streams.demo.place import DATASET, Place
 from streams.demo.reports import ReportReader
 from streams.demo.scenario import make_scenario
@@ -26,7 +30,7 @@ def run_pipeline(show: Show, place: Place, settings: Settings, began: float) -> 
         began: when the demo began, on the monotonic clock.
 
     Raises:
-        DemoFailed: if the normalizer ends or does not get there in time.
+        DemoFailed: if the normalizer or a worker ends or does not get there in time.
         SeamlessError: if Kafka or the registry refuses.
     """
     market = load_market()
@@ -39,13 +43,23 @@ def run_pipeline(show: Show, place: Place, settings: Settings, began: float) -> 
             steps.end(process)
             report = merge_reports(reports + reader.rest())
         steps.tell(show, market, report)
-        quarantined = steps.quarantine(show, settings, registry)
-    strategy = steps.strategy(show, settings, scenario)
+        with working(place) as crew:  # they take seconds to start, and meanwhile there is something to read
+            quarantined = steps.quarantine(show, settings, registry)
+            live = steps.strategy(show, settings, scenario)
+            with closing(LocalBackfillCoordinator(settings, registry)) as coordinator:
+                request = backfill.plan(show, coordinator, market)
+                backfill.muster(show, settings, crew)
+                filling = backfill.fill(show, coordinator, request, crew)
+                crew.end()
+                verdict = backfill.prove(show, place, settings, coordinator, filling)
+        history = steps.strategy_again(show, settings, registry, live)
     show.step(
         "Every count",
-        "What must come of the data and its faults was reckoned from the faults and the calendar, not by the pipeline.",
+        "What must come of the data, its faults and its hole was reckoned from them and the calendar, not by the "
+        "pipeline.",
     )
-    checks = compare(expected_facts(market), found_facts(sending, report, quarantined, strategy))
+    told = Told(sending, report, quarantined, live, filling, verdict, history)
+    checks = compare(expected_facts(market), found_facts(told, market))
     outcome = Outcome(checks, monotonic() - began, report)
     show.checks(checks)
     show.verdict(checks, outcome.seconds)

@@ -12,15 +12,18 @@ from pathlib import Path
 
 from operations.stack import StackState
 from operations.stack.processes import ProcessRef, spawn
-from streams.demo.market import RAW_SCHEMA
+from streams.demo.market import DATA, RAW_SCHEMA
 from streams.settings import Settings, load_settings
 
-__all__ = ["DATASET", "Place", "default_folder"]
+__all__ = ["DATASET", "QUEUE_PARTITIONS", "Place", "default_folder"]
 
 DATASET = "ohlcv.us.1d"
 _WORLD = "demo"
 _CONFIG = "seamless.toml"
 _KEPT = {"SEAMLESS_CACHE_DIR"}
+_CHUNK_ROWS = 7
+QUEUE_PARTITIONS = 6
+"""Of each queue: as many for each of three workers, and then for each of two."""
 
 
 def default_folder() -> Path:
@@ -40,9 +43,13 @@ class Place:
         return self.folder / _CONFIG
 
     @property
-    def normalizer_log(self) -> Path:
-        """What the normalizer says."""
-        return self.folder / "logs" / "normalizer.log"
+    def certificate(self) -> Path:
+        """The proof of the backfill."""
+        return self.folder / "certificate.json"
+
+    def log(self, name: str) -> Path:
+        """Return the file that a process writes to what it says."""
+        return self.folder / "logs" / f"{name}.log"
 
     def settle(self, stack: StackState) -> Settings:
         """Write the settings file and the vendor's schema beside it, and read them back as any command would."""
@@ -50,13 +57,18 @@ class Place:
         self.config.write_text(_settings_text(stack), encoding="utf-8")
         return load_settings(self.config, env={})
 
-    def start_normalizer(self) -> ProcessRef:
-        """Start `seamless normalize` as a process of its own, which ends when this one does."""
-        self.normalizer_log.parent.mkdir(exist_ok=True)
+    def start(self, command: str, name: str) -> ProcessRef:
+        """Start a command of `seamless` as a process of its own, which ends when this one does.
+
+        Args:
+            name: of its log.
+        """
+        log = self.log(name)
+        log.parent.mkdir(exist_ok=True)
         return spawn(
             # Not the script `seamless`, which need not be on the path nor beside this interpreter.
-            [sys.executable, "-c", "from streams.cli import main; main()", "normalize", "--config", str(self.config)],
-            log=self.normalizer_log,
+            [sys.executable, "-c", "from streams.cli import main; main()", command, "--config", str(self.config)],
+            log=log,
             cwd=self.folder,
             env=_environment(os.environ),
             die_with_parent=True,
@@ -86,4 +98,13 @@ interval = "1d"
 calendar = "XNYS"
 timezone = "America/New_York"
 mode = "blocking"
+source = {json.dumps(f"files:{DATA}")}
+
+# Each worker holds one shard at a time and commits a handful of rows at once, so that there is something to see.
+[backfill]
+slots = 1
+chunk_rows = {_CHUNK_ROWS}
+
+[topics]
+shard_partitions = {QUEUE_PARTITIONS}
 """

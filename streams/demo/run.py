@@ -1,4 +1,4 @@
-"""The demo from nothing to the last count: a stack, topics, schemas, a normalizer, producers, and a strategy."""
+"""The demo from nothing to the last count: a stack, topics, schemas, a normalizer, producers, workers, a strategy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_demo(show: Show, folder: Path, *, keep: bool = False) -> Outcome:
     Nothing of it runs afterwards, whatever happens, but with `keep` the stack of a demo that came to its end.
 
     Raises:
-        DemoFailed: if the normalizer ends or does not get there in time.
+        DemoFailed: if the normalizer or a worker ends or does not get there in time.
         SeamlessError: if the stack cannot be started, or anything else refuses.
     """
     began = monotonic()
@@ -50,7 +50,8 @@ def run_demo(show: Show, folder: Path, *, keep: bool = False) -> Outcome:
     with exclusive(folder / _MARK, wait_s=0, refusal=busy):
         show.title(
             "Thirteen years of real daily bars of five stocks, with twelve faults put in, go through the whole "
-            "pipeline. Kafka and the registry are real, nothing is mocked, and every count is checked at the end."
+            "pipeline, and two years that the feed left out are filled by three workers, of which one is killed. Kafka "
+            "and the registry are real, nothing is mocked, and every count is checked at the end."
         )
         with _stack(show, folder, keep=keep) as state:
             from streams.demo.pipeline import run_pipeline
@@ -95,6 +96,8 @@ def _commands(place: Place) -> Sequence[tuple[str, str]]:
             f"seamless tail {DATASET} --from earliest --limit 5 {config}",
         ),
         ("look at the rows that failed", f"seamless quarantine list {DATASET} {config}"),
+        ("look at the backfill", f"seamless backfill list {config}"),
+        ("prove it again", f"seamless backfill verify --check {place.certificate} {config}"),
         ("run the normalizer again", f"seamless normalize {config}"),
         ("stop the stack", f"seamless down --dir {place.folder}"),
     )

@@ -1,4 +1,4 @@
-"""What the demo sends: thirteen years of daily bars, and twelve faults at known places.
+"""What the demo sends: thirteen years of daily bars but for two, and twelve faults at known places.
 
 Pure, and written down by hand: each fault says what conformance must make of it, so that the expectations owe nothing
 to the code they are held against. The data itself is clean (see `data/ORIGIN.md`): no bar is missing by the NYSE
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
+
+from streams.demo.hole import HOLE
 
 __all__ = ["FAULTS", "Fault", "Junk", "Scenario", "make_scenario"]
 
@@ -170,8 +172,8 @@ class Scenario:
 
 
 def make_scenario(market: pl.DataFrame) -> Scenario:
-    """Put the faults into the market data (see `market.load_market`), which is left as it is."""
-    feed = _Feed(market)
+    """Put the faults into the market data around the hole (see `market.load_market`), which is left as it is."""
+    feed = _Feed(HOLE.around(market))
     feed.take(MISSING)
     feed.insert(feed.take(LATE), after=LATE_BEHIND)
     feed.insert(feed.row(DUPLICATE), after=DUPLICATE.day)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
     from schemas.contract import Contract
     from schemas.report import ConformanceReport
     from streams.demo.checks import Check, Value
+    from streams.demo.coverage import Coverage
     from streams.demo.examples import Example
     from streams.demo.scenario import Fault
     from streams.demo.strategy import SymbolResult
     from streams.quarantine_store import QuarantinedRow
 
-__all__ = ["Show", "sparkline"]
+__all__ = ["HISTORY", "LIVE", "NOTHING", "Show", "sparkline"]
+
+LIVE, HISTORY, NOTHING = "█", "▒", "·"
+"""A quarter of a year whose bars came by the feed, by backfill, or not at all."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PREVIEW = 38
@@ -53,6 +58,18 @@ class Show:
         """Say that something is done; a note stands behind it."""
         self._console.print(Text.assemble("  ", ("✓ ", "green"), text, (f"   {note}", "dim")), soft_wrap=True)
 
+    def event(self, mark: str, text: str, note: str = "", *, style: str = "bold red") -> None:
+        """Say that something happens that nobody wished for."""
+        self._console.print(Text.assemble("  ", (f"{mark} ", style), text, (f"   {note}", "dim")), soft_wrap=True)
+
+    def command(self, text: str) -> None:
+        """Show a command that does the same; a whole line, to be copied."""
+        self._console.print(Text(f"    {text}", "dim"), soft_wrap=True)
+
+    def remark(self, text: str) -> None:
+        """Say more about it."""
+        self._console.print(Padding(Text(text, "dim"), (0, 2, 0, 4), expand=False))
+
     def wrong(self, text: str) -> None:
         """Say that something went otherwise than it must; the counts will tell, too."""
         self._console.print(Text.assemble("  ", ("✗ ", "bold red"), text))
@@ -77,6 +94,25 @@ class Show:
         with Progress(*columns, console=self._console, transient=True, disable=hidden) as progress:
             task = progress.add_task(text, total=total)
             yield lambda done: progress.update(task, completed=done)
+
+    @property
+    def width(self) -> int:
+        """Columns that a picture may have."""
+        return self._console.width - 2
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Show a picture that moves, and is gone at the end; what is yielded takes its newest state."""
+        if not self._console.is_terminal:
+            yield lambda _: None
+            return
+        with Live(console=self._console, refresh_per_second=8, transient=True) as live:
+            yield lambda what: live.update(Padding(what, (1, 0, 0, 2), expand=False))
+
+    def draw(self, what: RenderableType) -> None:
+        """Show a picture that stays."""
+        self._indented(what)
+        self._console.print()
 
     def schemas(self, raw: AvroRecord, contract: Contract) -> None:
         """Show which of the vendor's fields becomes which of the contract's."""
@@ -131,6 +167,23 @@ class Show:
         self._indented(table)
         routine = "Each is flagged dtype_cast and ts_cast too, and all but the one in UTC ts_timezone_normalized."
         self._indented(Text(routine, "dim"))
+
+    def coverage(self, rows: Sequence[Coverage], signals: Mapping[str, int]) -> None:
+        """Show which quarters of each symbol have bars, and from where.
+
+        Args:
+            signals: by symbol, to be shown beside the feed's bars; none: the backfill's bars are.
+        """
+        years = range(rows[0].year, rows[0].year + -(-len(rows[0].quarters) // 4)) if rows else ()
+        line = "".join(f"{year % 100:02d}  " for year in years).rstrip()
+        table = _table("", "feed", "signals" if signals else "backfill", line, right=(1, 2))
+        for row in rows:
+            strip = Text(row.quarters)
+            for sign, style in ((LIVE, "cyan"), (HISTORY, "green"), (NOTHING, "dim")):
+                strip.highlight_regex(f"{sign}+", style)
+            beside = signals[row.symbol] if signals else row.history
+            table.add_row(row.symbol, f"{row.live:,}", f"{beside:,}", strip)
+        self._indented(table)
 
     def strategy(self, results: Sequence[SymbolResult]) -> None:
         """Show what the strategy saw of each symbol."""

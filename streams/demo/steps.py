@@ -14,9 +14,13 @@ from schemas.contract import Contract
 from schemas.report import ConformanceReport
 from streams import topics
 from streams.clock import Deadline, monotonic
+from streams.demo.coverage import coverage
 from streams.demo.examples import examples
 from streams.demo.expected import FAST, SLOW
+from streams.demo.failed import DemoFailed
 from streams.demo.faults import write_past
+from streams.demo.history import read_history
+from streams.demo.hole import HOLE
 from streams.demo.market import days_and_sessions
 from streams.demo.outcome import Sending
 from streams.demo.place import DATASET, Place
@@ -24,7 +28,6 @@ from streams.demo.reports import ReportReader, covered, raw_ends
 from streams.demo.scenario import FAULTS, Scenario
 from streams.demo.show import Show
 from streams.demo.strategy import MovingAverages
-from streams.errors import SeamlessError
 from streams.producer import GovernedProducer, ProduceRefused
 from streams.quarantine_store import QuarantinedRow, QuarantineStore, RowChoice
 from streams.registry import RegisteredSchema, Registry
@@ -33,16 +36,13 @@ from streams.settings import Settings
 from streams.subscription import subscribe
 from streams.topic_admin import TopicAdmin
 
-__all__ = ["DemoFailed", "await_reports", "end", "normalizer", "prepare", "quarantine", "send", "strategy", "tell"]
+__all__ = ["await_reports", "end", "normalizer", "prepare", "quarantine", "send", "strategy", "strategy_again", "tell"]
 
 _NORMALIZED_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.2
 _LOG_LINES = 15
-
-
-class DemoFailed(SeamlessError):  # noqa: N818 - what happened to it
-    """The demo could not be run to its end."""
+_NORMALIZER = "normalizer"
 
 
 def prepare(show: Show, settings: Settings, registry: Registry) -> RegisteredSchema:
@@ -74,7 +74,7 @@ def normalizer(show: Show, place: Place) -> Iterator[ProcessRef]:
         "A process of its own. In blocking mode rows that break the contract go to quarantine. Rows, quarantine, "
         "states, reports and offsets are one transaction.",
     )
-    process = place.start_normalizer()
+    process = place.start("normalize", _NORMALIZER)
     try:
         show.done(f"process {process.pid} started", "seamless normalize")
         yield process
@@ -135,7 +135,7 @@ def await_reports(
             tell(sum(report.rows_in for report in reports))
             if not normalizer.alive() or deadline.passed():
                 why = "was not done in time" if normalizer.alive() else "ended"
-                raise DemoFailed(f"the normalizer {why}. Its log says:\n{tail(place.normalizer_log, _LOG_LINES)}")
+                raise DemoFailed(f"the normalizer {why}. Its log says:\n{tail(place.log(_NORMALIZER), _LOG_LINES)}")
     show.done(f"{sum(ends.values()):,} raw rows in {len(reports)} transactions")
     return reports
 
@@ -180,5 +180,23 @@ def strategy(show: Show, settings: Settings, scenario: Scenario) -> MovingAverag
             frames.append(frame)
     if frames:
         show.examples(examples(scenario, pl.concat(frames), series.contract))
-    show.strategy(averages.results())
+    show.coverage(coverage(averages.bars()), {r.symbol: r.signals for r in averages.results()})
+    show.remark(
+        f"From {HOLE.first} up to {HOLE.end} the feed was away. The first bar after that is flagged as a gap, but an "
+        "average that reaches over two years is worth nothing."
+    )
     return averages
+
+
+def strategy_again(show: Show, settings: Settings, registry: Registry, live: MovingAverages) -> pl.DataFrame:
+    """Give the strategy what the backfill has brought; return that."""
+    show.step(
+        "The strategy again",
+        "What came late is typed, in UTC and sound like the rest, as both went through the same contract. With it the "
+        "strategy has every day, and other signals:",
+    )
+    history = read_history(settings, DATASET, registry)
+    whole = live.joined(history)
+    show.coverage(coverage(live.bars(), history), {})
+    show.strategy(whole.results())
+    return history

@@ -41,6 +41,13 @@ class MovingAverages:
         self.rows += rows.height
         self._frames.append(rows.select("symbol", "event_time", "close"))
 
+    def joined(self, history: pl.DataFrame) -> MovingAverages:
+        """Return one that knows rows of history besides; this one stays as it is."""
+        other = MovingAverages(self.fast, self.slow)
+        other.rows, other._frames = self.rows, list(self._frames)
+        other.take(history)
+        return other
+
     def bars(self) -> pl.DataFrame:
         """Return the bars so far by symbol and time; of several rows of one bar the newest to arrive."""
         return (
@@ -53,6 +60,14 @@ class MovingAverages:
         """Return how many bars do not begin at midnight in New York."""
         local = pl.col("event_time").dt.convert_time_zone(_HOME)
         return self.bars().filter(local.dt.time() != pl.time(0, 0)).height
+
+    def unlike(self, market: pl.DataFrame) -> int:
+        """Return how many bars the market, in the vendor's columns, does not have with that close."""
+        true = market.select(
+            symbol="Ticker", day=pl.col("Date").str.to_date("%Y-%m-%d"), close=pl.col("Close").cast(pl.Float64)
+        )
+        known = self.bars().select("symbol", _DAY.alias("day"), "close")
+        return known.join(true, on=["symbol", "day", "close"], how="anti").height
 
     def close_of(self, symbol: str, day: date) -> float | None:
         """Return the close of a bar as it is known now, or None if there is no such bar."""

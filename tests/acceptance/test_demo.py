@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -46,14 +47,20 @@ def test_every_count_is_right_and_nothing_is_left_running_where_no_program_is_on
         [SEAMLESS, "demo", "--dir", folder], env=bare, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    assert "All 61 counts are what they must be" in done.stdout
+    assert "All 87 counts are what they must be" in done.stdout
     assert "the producer refuses" in done.stdout
+    assert re.search(r"worker \d is killed with SIGKILL at \d\d%", done.stdout)
+    assert re.search(r"worker \d took over \w+ from 200\d-\d\d-\d\d \d+\.\d s after the kill", done.stdout)
+    assert "ratio 1.0: 32 of 32 shards, 2,016 rows" in done.stdout
+    assert "32 shards, 2,016 rows, each exactly once" in done.stdout
+    assert re.search(r"root [0-9a-f]{64}", done.stdout)
     assert "✗" not in done.stdout
     assert done.stderr == ""
     assert nothing_left(folder)
 
 
-def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("log", ["normalizer.log", "worker-3.log"])
+def test_an_interrupted_demo_leaves_nothing_running(log: str, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(
@@ -61,7 +68,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
         )
         try:
             deadline = Deadline(SECONDS)
-            while not (folder / "logs" / "normalizer.log").exists():  # by then all of its processes run
+            while not (folder / "logs" / log).exists():  # by then all that are started with it run
                 assert process.poll() is None
                 assert not deadline.passed()
                 time.sleep(0.1)

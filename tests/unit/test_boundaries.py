@@ -21,6 +21,7 @@ MAY_IMPORT = {
         "coordinator/ledger.py",
         "coordinator/lease_events.py",
         "coordinator/lease_writer.py",
+        "coordinator/members.py",
         "coordinator/openings.py",
         "coordinator/queue_consumer.py",
         "coordinator/queue_offsets.py",

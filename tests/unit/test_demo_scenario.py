@@ -16,6 +16,7 @@ from schemas.contract import load_contract, read_avsc
 from schemas.wire import schema_id
 from streams.demo.expected import FAST, SLOW, crossings, expected_facts
 from streams.demo.faults import UNREGISTERED, payloads
+from streams.demo.hole import HOLE
 from streams.demo.market import DATA, RAW_SCHEMA, days_and_sessions, load_market
 from streams.demo.scenario import FAULTS, LATE, MISSING, Scenario, make_scenario
 from streams.demo.strategy import MovingAverages
@@ -86,6 +87,23 @@ def test_making_the_scenario_leaves_the_data_as_it_is(market: pl.DataFrame, scen
     assert scenario.governed.schema == market.schema == scenario.refused.schema
 
 
+def test_two_years_of_those_who_have_bars_before_and_after_are_never_sent(
+    market: pl.DataFrame, scenario: Scenario, sessions: list[date]
+) -> None:
+    missing = HOLE.bars(market)
+    due = [day for day in sessions if day.year in (2007, 2008)]
+    assert HOLE.symbols(market) == ("AAPL", "GOOG", "IBM", "MSFT")
+    assert missing.height == 4 * len(due) == 2_016
+    assert {date.fromisoformat(day) for day in missing["Date"]} == set(due)
+    sent = [moment(text).astimezone(NEW_YORK) for text in scenario.governed["Date"]]
+    assert not [at for at in sent if HOLE.start_time <= at < HOLE.end_time]
+    assert HOLE.around(market).height + missing.height == market.height
+
+
+def test_no_fault_lies_in_the_hole() -> None:
+    assert not [fault.name for fault in FAULTS if HOLE.first <= fault.day < HOLE.end]
+
+
 def test_the_missing_day_is_never_sent(scenario: Scenario) -> None:
     assert rows_of(pl.concat([scenario.governed, scenario.refused]), MISSING.symbol, MISSING.day) == []
 
@@ -153,10 +171,22 @@ def test_the_counts_agree_with_a_plain_recount_of_what_is_sent(
         assert expected["found", f"{flag} · event_time"] == found[flag], flag
     sent = scenario.governed.height + scenario.refused.height + len(scenario.junk)
     assert expected["producer", "rows taken"] == scenario.governed.height
-    assert expected["rows", "in"] == sent == 12_158
+    assert expected["rows", "in"] == sent == 12_158 - 2_016
     assert expected["rows", "quarantined"] == scenario.refused.height + len(scenario.junk)
     assert expected["rows", "out"] == scenario.governed.height - found["duplicate_ts"]
-    assert expected["strategy", "bars"] == scenario.governed.select("Ticker", pl.col("Date").str.head(10)).n_unique()
+    bars = scenario.governed.select("Ticker", pl.col("Date").str.head(10)).n_unique()
+    assert expected["strategy", "bars of the feed"] == bars
+    assert expected["strategy", "bars with history"] == bars + 2_016 == 12_150
+    fed, whole = (sum(expected[s, name] for s in market["Ticker"].unique()) for name in ("bars of the feed", "bars"))
+    assert (fed, whole) == (bars, 12_150)
+
+
+def test_the_backfill_must_bring_exactly_what_is_missing(market: pl.DataFrame) -> None:
+    expected = expected_facts(market)
+    assert {expected["backfill", name] for name in ("bars due", "rows written", "rows proven", "history rows")} == {
+        2_016
+    }
+    assert {expected["backfill", name] for name in ("shards", "shards done", "shards proven")} == {32}
 
 
 def test_the_strategy_counts_the_crossings_that_exact_arithmetic_expects(market: pl.DataFrame) -> None:
@@ -173,6 +203,26 @@ def test_the_strategy_counts_the_crossings_that_exact_arithmetic_expects(market:
         closes = market.filter(pl.col("Ticker") == result.symbol)["Close"].str.to_decimal(scale=6).to_list()
         assert result.signals == crossings(closes, FAST, SLOW)
     assert strategy.not_at_midnight() == 0
+
+
+def test_a_strategy_that_gets_history_knows_all_bars_and_the_one_without_it_stays_as_it_is(
+    market: pl.DataFrame,
+) -> None:
+    def rows(part: pl.DataFrame) -> pl.DataFrame:
+        return part.select(
+            symbol="Ticker",
+            event_time=pl.col("Date")
+            .str.to_datetime("%Y-%m-%d", time_zone="America/New_York")
+            .dt.convert_time_zone("UTC"),
+            close=pl.col("Close").cast(pl.Float64),
+        )
+
+    live = MovingAverages(FAST, SLOW)
+    live.take(rows(HOLE.around(market)))
+    whole = live.joined(rows(HOLE.bars(market)))
+    assert (live.rows, whole.rows, whole.bars().height) == (10_138, 12_154, 12_154)
+    assert whole.unlike(market) == 0
+    assert whole.unlike(market.with_columns(pl.lit("1.0").alias("Close"))) == 12_154
 
 
 def test_of_a_revised_bar_the_newest_row_counts() -> None:
