@@ -12,11 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from coordinator.ownership import Open, Place
-from streams.clients import admin_config
+from streams.clients import consumer_config
 from streams.clock import Deadline
 from streams.errors import BrokerError, SeamlessError
 from streams.offsets import is_hopeless, oldest_offsets
@@ -25,7 +24,7 @@ from streams.settings import Settings
 __all__ = ["Opened", "Openings", "committed_place"]
 
 _THREADS = 4
-_REQUEST_SECONDS = 5.0
+_REQUEST_SECONDS = 0.5  # that a dead holder left a transaction open is found out only by waiting in vain
 _AGAIN_SECONDS = 0.1
 _NONE = -1
 
@@ -64,7 +63,9 @@ class Openings:
     ) -> None:
         self._settings, self._group = settings, group
         self._release, self._untouched, self._report, self._deadline_s = release, untouched, report, deadline_s
-        self._admin = AdminClient(admin_config(settings))
+        # It never joins. An AdminClient is of no use here: when the broker is killed, that may wait in vain for the
+        # group's coordinator ever after, or end the process by an assertion (librdkafka's issue 4605).
+        self._asker = Consumer(consumer_config(settings, group))
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="openings")
         self._closing = threading.Event()
 
@@ -92,12 +93,12 @@ class Openings:
         released = False
         while not self._closing.is_set():
             try:
-                offset, cursor = committed_place(self._admin, self._group, place)
+                offset, cursor = committed_place(self._asker, place)
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
                 if is_hopeless(cause) or deadline.passed():
                     raise BrokerError(f"the offsets of {self._group} cannot be read: {cause.str()}") from error
-                if cause.code() == KafkaError.UNSTABLE_OFFSET_COMMIT and not released:
+                if cause.code() in _PERHAPS_OPEN and not released:
                     self._release(place)
                     released = True
                 else:
@@ -121,19 +122,17 @@ class Openings:
         )
 
 
-def committed_place(admin: AdminClient, group: str, place: Place) -> tuple[int, str]:
-    """Return (offset, metadata) that a group has committed; a negative offset if it has none.
+# An open transaction, as the broker says it; librdkafka asks again until its time is up.
+_PERHAPS_OPEN = {KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT}
+
+
+def committed_place(asker: Consumer, place: Place) -> tuple[int, str]:
+    """Return (offset, metadata) that a consumer's group has committed; a negative offset if it has none.
 
     Raises:
-        KafkaException: with UNSTABLE_OFFSET_COMMIT while a transaction may still change it; others as they come.
+        KafkaException: for want of an answer, as while a transaction may still change it; others as they come.
     """
-    wanted = TopicPartition(place.queue, place.partition)
-    asked = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group, [wanted])], require_stable=True, request_timeout=_REQUEST_SECONDS
-    )
-    found = asked[group].result().topic_partitions
-    if not found:
-        return _NONE, ""
-    if found[0].error is not None:
-        raise KafkaException(found[0].error)
-    return found[0].offset, found[0].metadata or ""
+    (found,) = asker.committed([TopicPartition(place.queue, place.partition)], timeout=_REQUEST_SECONDS)
+    if found.error is not None:
+        raise KafkaException(found.error)
+    return (found.offset, found.metadata or "") if found.offset >= 0 else (_NONE, "")
