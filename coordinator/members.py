@@ -35,7 +35,7 @@ class Members:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._group, self._admin = worker_group(settings.world), AdminClient(admin_config(settings))
+        self._settings, self._group = settings, worker_group(settings.world)
 
     def now(self) -> list[Member]:
         """Return the members there are, by name; one that was killed is there until its session ends.
@@ -46,8 +46,10 @@ class Members:
         return patiently(self._ask, Deadline(_ANSWER_SECONDS), f"the members of {self._group} cannot be listed")
 
     def _ask(self) -> list[Member]:
+        # A client of its own each time: one that lived through the death of a broker may get no answer any more.
+        admin = AdminClient(admin_config(self._settings))
         try:
-            asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_SECONDS)
+            asked = admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_SECONDS)
             found = asked[self._group].result().members or []
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
