@@ -14,6 +14,7 @@ from rich.console import Console
 
 from streams.cli.backfill_proof import explain, verify
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
+from streams.cli.output import console
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ def _tell(job: JobStatus, as_json: bool) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return console()
 
 
 def _print(datum: Any) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
+from streams.cli.output import console
 from streams.errors import SettingsError
 
 __all__ = ["explain", "verify"]
@@ -51,7 +52,7 @@ def verify(
     else:
         from streams.cli.backfill_show import show_verdict
 
-        show_verdict(verdict, Console(highlight=False))
+        show_verdict(verdict, console())
         if certificate is not None and verdict.complete:
             typer.echo(f"Certificate: {certificate}. Check it: seamless backfill verify --check {certificate}")
     if not verdict.complete:
@@ -72,7 +73,7 @@ def explain(
     if as_json:
         _print(found.to_json())
     else:
-        show_explanation(found, Console(highlight=False))
+        show_explanation(found, console())
 
 
 def _verdict_of_file(path: Path, offline: bool, config: Path | None, world: str | None, as_json: bool) -> Any:

@@ -49,7 +49,7 @@ def show_planned(planned: Planned, console: Console) -> None:
 def show_shards(shards: Iterable[ShardStatus], console: Console, *, planned: bool = False) -> None:
     """Show shards, one a line."""
     columns = ["shard", "symbols", "range, UTC", "rows", "partition"]
-    table = Table(*columns, *([] if planned else ["state", "attempt", "held by"]), box=None, pad_edge=False)
+    table = _table(*columns, *([] if planned else ["state", "attempt", "held by"]))
     for number in (3, 4):
         table.columns[number].justify = "right"
     for s in shards:
@@ -68,7 +68,7 @@ def show_jobs(jobs: Sequence[JobStatus], console: Console) -> None:
     if not jobs:
         console.print("There is no backfill. Ask for one: seamless backfill request DATASET --symbols ... --start ...")
         return
-    table = Table("job", "dataset", "state", "done", "shards", "rows", "range, UTC", "asked", box=None, pad_edge=False)
+    table = _table("job", "dataset", "state", "done", "shards", "rows", "range, UTC", "asked")
     for number in (3, 4, 5):
         table.columns[number].justify = "right"
     for job in jobs:
@@ -137,7 +137,7 @@ def show_explanation(found: Explanation, console: Console) -> None:
     """Show who held a shard: a line for each lease, then a sentence for each event."""
     console.print(Text(found.shard, "bold"))
     if found.holdings:
-        table = Table("held by", "epoch", "attempt", "from", "for", "rows", "ended", box=None, pad_edge=False)
+        table = _table("held by", "epoch", "attempt", "from", "for", "rows", "ended")
         for number in (1, 2, 4, 5):
             table.columns[number].justify = "right"
         for h in found.holdings:
@@ -158,6 +158,15 @@ def span(start: datetime, end: datetime) -> str:
     if (start.hour, start.minute, start.second, end.hour, end.minute, end.second) == (0,) * 6:
         return f"{start:%Y-%m-%d} to {end:%Y-%m-%d}"
     return f"{_time(start)} to {_time(end)}"
+
+
+def _table(*headings: str) -> Table:
+    """Return a table that folds and cuts nothing off; of the first column, a name to be copied, not even that."""
+    table = Table(*headings, box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[0].no_wrap = True
+    return table
 
 
 def _time(at: datetime) -> str:

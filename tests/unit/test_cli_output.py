@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from coordinator.protocol import JobStatus
 from streams.cli import app
+from streams.cli.backfill_show import show_jobs
 
 LONGEST = "seamless.normalizer.transaction_timeout_ms"
 
@@ -46,3 +51,17 @@ def test_a_report_on_a_narrow_terminal_names_findings_in_full(tmp_path: Path, mo
     assert "…" not in out
     assert "non_finite" not in out
     assert "missing_column" in out
+
+
+def test_a_job_on_a_narrow_terminal_has_its_whole_id_and_nothing_of_it_is_cut_off() -> None:
+    start, name = datetime(2007, 1, 1, 5, tzinfo=UTC), "job-9bf31b95010433ea04b6"
+    job = JobStatus(
+        id=name, epoch=1, state="running", dataset="ohlcv.us.1d", symbols=("IBM",), start=start, end=start,
+        source="files:x", as_of=start, urgent=False, created_at=start, requested_by="", shards=32, shards_by_state={},
+        rows=2_016, estimated_rows=2_016, ratio=0.5,
+    )  # fmt: skip
+    console = Console(record=True, width=80, file=io.StringIO())
+    show_jobs([job], console)
+    text = console.export_text()
+    assert name in text
+    assert "…" not in text
