@@ -20,11 +20,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coordinator.cursor import Cursor, CursorError
 from coordinator.shards import Shard
 from streams.lease import LeaseToken
 from streams.positions import PositionGuard
 
 __all__ = ["Action", "Head", "Lease", "Open", "Ownership", "Pause", "Place", "ReadFrom", "Resume"]
+
+
+_OTHERS_FIRST = 10  # shards that may be claimed before one whose last claim came to nothing
 
 
 class Place(NamedTuple):
@@ -101,7 +105,18 @@ class _State(Enum):
 class _Owned:
     """One partition that is ours."""
 
-    __slots__ = ("committed", "cursor", "grant", "head", "ready_since", "state", "token")
+    __slots__ = (
+        "committed",
+        "cursor",
+        "fruitless",
+        "grant",
+        "head",
+        "known",
+        "others",
+        "ready_since",
+        "state",
+        "token",
+    )
 
     def __init__(self, grant: int) -> None:
         self.grant = grant
@@ -109,6 +124,9 @@ class _Owned:
         self.token: LeaseToken | None = None
         self.committed = -1
         self.cursor = ""
+        self.fruitless = False
+        self.known = False
+        self.others = 0
         self.head: Head | None = None
         self.ready_since = 0
 
@@ -128,6 +146,7 @@ class Ownership:
         self._guards: dict[str, PositionGuard] = {}
         self._grants = 0
         self._arrivals = 0
+        self._claims = 0
         self._served: dict[str, int] = {}
 
     # What the group says -----------------------------------------------------------------------------------------
@@ -162,7 +181,7 @@ class Ownership:
         if owned is None or owned.grant != grant or owned.state is not _State.OPENING:
             return []
         owned.committed, owned.cursor, owned.head = committed, cursor, None
-        owned.state = _State.READING
+        owned.state, owned.fruitless, owned.known = _State.READING, _came_to_nothing(cursor), False
         self._guard(place).expect(place.partition, committed)
         return [ReadFrom(place, committed)]
 
@@ -178,7 +197,8 @@ class Ownership:
             if verdict.start == verdict.stop:
                 return []
         self._arrivals += 1
-        owned.head, owned.state, owned.ready_since = head, _State.READY, self._arrivals
+        owned.head, owned.state, owned.known = head, _State.READY, True
+        owned.ready_since, owned.others = self._arrivals, self._claims
         return [Pause(place)]
 
     def end_reached(self, place: Place, end: int) -> list[Action]:
@@ -187,6 +207,7 @@ class Ownership:
         if owned is None or owned.state is not _State.READING or not self._guarded:
             return []
         seek_to = self._guard(place).end_reached(place.partition, end)
+        owned.known = seek_to is None
         return [] if seek_to is None else [ReadFrom(place, seek_to)]
 
     # What is worked on -------------------------------------------------------------------------------------------
@@ -196,9 +217,15 @@ class Ownership:
 
         Urgent shards go first; then those of the job with the fewest running here, of these the one that was served
         longest ago, so that a small job is not stuck behind a large one; then shards that somebody has begun; then the
-        one that has waited longest.
+        one that has waited longest. A shard whose last claim came to nothing may have ended its worker, and may do so
+        again: it lets some others go first, and waits until it is known whether there are any.
         """
-        ready = [(place, owned) for place, owned in self._owned.items() if owned.state is _State.READY and owned.token]
+        all_known = all(owned.known for owned in self._owned.values())
+        ready = [
+            (place, owned)
+            for place, owned in self._owned.items()
+            if owned.state is _State.READY and owned.token and (all_known or not self._stands_back(owned))
+        ]
         if not ready:
             return None
         running: dict[str, int] = {}
@@ -207,16 +234,18 @@ class Ownership:
                 job = _job_of(owned)
                 running[job] = running.get(job, 0) + 1
 
-        def rank(candidate: tuple[Place, _Owned]) -> tuple[bool, int, int, bool, int]:
+        def rank(candidate: tuple[Place, _Owned]) -> tuple[bool, bool, int, int, bool, int]:
             place, owned = candidate
-            job, urgent, fresh = _job_of(owned), place.queue == self._urgent, owned.cursor == ""
-            return not urgent, running.get(job, 0), self._served.get(job, 0), fresh, owned.ready_since
+            job, behind, fresh = _job_of(owned), place.queue != self._urgent, owned.cursor == ""
+            served = self._served.get(job, 0)
+            return self._stands_back(owned), behind, running.get(job, 0), served, fresh, owned.ready_since
 
         place, owned = min(ready, key=rank)
         if owned.head is None or owned.token is None:
             raise RuntimeError("a partition was ready without a record and a token")
         owned.state = _State.RUNNING
         self._arrivals += 1
+        self._claims += 1
         self._served[_job_of(owned)] = self._arrivals
         return Lease(place, owned.grant, owned.head, owned.cursor, owned.token)
 
@@ -226,7 +255,7 @@ class Ownership:
         if owned is None or owned.head is None:
             return []
         owned.state, owned.cursor, owned.committed = _State.READING, "", owned.head.offset + 1
-        owned.head = None
+        owned.head, owned.fruitless, owned.known = None, False, False
         self._guard(place).expect(place.partition, owned.committed)
         # Not only resumed: what was delivered together with the shard is gone.
         return [ReadFrom(place, owned.committed)]
@@ -252,7 +281,7 @@ class Ownership:
     def urgent_waits(self) -> bool:
         """Whether an urgent shard could be claimed, if a slot were free."""
         return any(
-            owned.state is _State.READY and owned.token is not None
+            owned.state is _State.READY and owned.token is not None and not self._stands_back(owned)
             for place, owned in self._owned.items()
             if place.queue == self._urgent
         )
@@ -270,9 +299,12 @@ class Ownership:
         owned = self._owned.get(place)
         return max(0, end - owned.committed) if owned is not None and owned.committed >= 0 else 0
 
+    def _stands_back(self, owned: _Owned) -> bool:
+        return owned.fruitless and self._claims - owned.others < _OTHERS_FIRST
+
     def _reopen(self, place: Place, owned: _Owned) -> list[Action]:
         self._grants += 1
-        owned.grant, owned.state, owned.head = self._grants, _State.OPENING, None
+        owned.grant, owned.state, owned.head, owned.known = self._grants, _State.OPENING, None, False
         return [Open(place, owned.grant)]
 
     def _current(self, place: Place, grant: int) -> _Owned | None:
@@ -281,6 +313,13 @@ class Ownership:
 
     def _guard(self, place: Place) -> PositionGuard:
         return self._guards.setdefault(place.queue, PositionGuard())
+
+
+def _came_to_nothing(cursor: str) -> bool:
+    try:
+        return bool(cursor) and Cursor.decode(cursor).fruitless > 0
+    except CursorError:
+        return False  # its slot will say what is wrong with it
 
 
 def _job_of(owned: _Owned) -> str:
