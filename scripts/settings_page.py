@@ -6,7 +6,7 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -33,14 +33,39 @@ def page() -> str:
     lines += _table("seamless", {n: i for n, i in Settings.model_fields.items() if n not in sections})
     for name, model in sections.items():
         title = f"seamless.{name}" + (".<name>" if name == "datasets" else "")
-        lines += _table(title, model.model_fields)
+        lines += _section(title, model)
     return "\n".join(lines)
 
 
-def _table(title: str, fields: dict[str, FieldInfo]) -> list[str]:
+def _section(title: str, model: type[BaseModel], *, defaults: bool = True) -> list[str]:
+    """Return the table of a section, then those of the tables by name that it has.
+
+    What such a table leaves out is as others have it, and no default of its own.
+    """
+    lines = _table(title, model.model_fields, defaults)
+    shown: tuple[str, type[BaseModel]] | None = None
+    for name, info in model.model_fields.items():
+        inner = _model(info.annotation)
+        if inner is None:
+            continue
+        below = f"{title}.{name}.<name>"
+        if shown is not None and issubclass(inner, shown[1]):
+            own = {n: i for n, i in inner.model_fields.items() if n not in shown[1].model_fields}
+            table = _table(below, own, defaults=False)
+            lines += [*table[:2], f"As `{shown[0]}`, and:", "", *table[2:]]
+        else:
+            lines += _section(below, inner, defaults=False)
+            shown = below, inner
+    return lines
+
+
+def _table(title: str, fields: dict[str, FieldInfo], defaults: bool = True) -> list[str]:
     rows = [f"## {title}", "", "| key | type | default | what it does |", "|---|---|---|---|"]
     for name, info in fields.items():
-        rows.append(f"| `{name}` | {_type(info.annotation)} | {_default(info)} | {info.description or ''} |")
+        kind = _type(info.annotation)
+        if any(isinstance(each, BeforeValidator) for each in info.metadata):
+            kind += " or text"  # a span: seconds, or 500ms
+        rows.append(f"| `{name}` | {kind} | {_default(info) if defaults else 'unset'} | {info.description or ''} |")
     return [*rows, ""]
 
 

@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from streams.errors import SeamlessError
     from streams.producer import GovernedProducer, ProduceRefused
     from streams.settings import Settings, load_settings
+    from streams.sla_exceeded import SeamlessSLAExceeded
+    from streams.sla_policy import SLAPolicy
     from streams.subscription import Subscription, subscribe
 
 __all__ = [
     "GovernedProducer",
     "ProduceRefused",
+    "SLAPolicy",
     "SeamlessError",
+    "SeamlessSLAExceeded",
     "Settings",
     "Subscription",
     "load_settings",
@@ -24,7 +28,9 @@ __all__ = [
 _HOMES = {
     "GovernedProducer": "streams.producer",
     "ProduceRefused": "streams.producer",
+    "SLAPolicy": "streams.sla_policy",
     "SeamlessError": "streams.errors",
+    "SeamlessSLAExceeded": "streams.sla_exceeded",
     "Settings": "streams.settings",
     "Subscription": "streams.subscription",
     "load_settings": "streams.settings",

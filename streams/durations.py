@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["DAY_NS", "MS_NS", "duration_ns"]
+__all__ = ["DAY_NS", "MS_NS", "duration_ns", "seconds_of", "spelled"]
 
 MS_NS = 1_000_000
 DAY_NS = 86_400 * 1_000 * MS_NS
@@ -18,6 +18,8 @@ _UNITS = {
     "w": 7 * DAY_NS,
 }
 _FORM = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d|w)")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_MOST_SECONDS = 1e9  # thirty years; longer is for ever
 
 
 def duration_ns(text: str) -> int:
@@ -29,3 +31,25 @@ def duration_ns(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is no duration; write a whole number and one of ms, s, m, h, d, w, as in 5m or 1d")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def seconds_of(value: object) -> float:
+    """Return the seconds of a number of seconds, or of text such as `500ms` or `2m`; zero is a span, too.
+
+    Text may also be the number itself, as variables of the environment are text. Raises ValueError, with the accepted
+    forms, for anything else.
+    """
+    if isinstance(value, str):
+        if _FORM.fullmatch(value):
+            return duration_ns(value) / 1e9
+        if _NUMBER.fullmatch(value):
+            value = float(value)
+    # The bound comes before float(), which some whole numbers are too large for; of nan it says no as well.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_SECONDS:
+        return float(value)
+    raise ValueError("is no span of time; write seconds, as in 0.5, or text such as 500ms, 30s or 2m")
+
+
+def spelled(seconds: float) -> str:
+    """Return seconds as text for people: `0.5 s`, `90 s`."""
+    return f"{round(seconds, 3):,g} s" if seconds < 1e5 else f"{seconds:,.0f} s"

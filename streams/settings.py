@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationError, ValidationInfo, field_validator
 
 from streams import topics as _topics
 from streams.errors import SettingsError
@@ -28,6 +28,7 @@ from streams.settings_sections import (
     QuarantineSettings,
     TopicSettings,
 )
+from streams.settings_sla import SLASettings
 from streams.settings_sources import Origin, Values, environment_values, file_values, nested, override_values
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ProducerSettings",
     "QuarantineSettings",
     "RegistrySettings",
+    "SLASettings",
     "Settings",
     "TopicSettings",
     "find_running_stack",
@@ -75,6 +77,7 @@ class Settings(Section):
     datasets: dict[Annotated[str, AfterValidator(_topics.check_dataset_name)], DatasetSettings] = Field(
         default_factory=dict, description="the series families, by name"
     )
+    sla: SLASettings = Field(default_factory=SLASettings)
 
     @field_validator("datasets")
     @classmethod
@@ -83,6 +86,15 @@ class Settings(Section):
         if pairs:
             named = "; ".join(f"{one} and {other}" for one, other in pairs)
             raise ValueError(f"Kafka cannot tell these apart, as it takes . and _ for the same: {named}. Rename one")
+        return value
+
+    @field_validator("sla")
+    @classmethod
+    def _of_datasets_there_are(cls, value: SLASettings, info: ValidationInfo) -> SLASettings:
+        unknown = value.datasets_named() - set(info.data.get("datasets", value.datasets_named()))
+        if unknown:
+            named = ", ".join(sorted(unknown))
+            raise ValueError(f"these datasets are not in the settings: {named}. Correct the names, or add the datasets")
         return value
 
     def dataset(self, name: str) -> DatasetSettings:

@@ -58,13 +58,13 @@ def from_validation(error: ValidationError, model: type[BaseModel], values: Valu
 
 
 def known_names(model: type[BaseModel], above: Path = ()) -> Iterator[Path]:
-    """Yield the path of every setting of a model; a dataset's own are under `<dataset>`."""
+    """Yield the path of every setting of a model; those of a dataset, preset or consumer under `<dataset>`, ..."""
     for name, info in model.model_fields.items():
         inner = _model_in(info.annotation)
         if inner is None:
             yield (*above, name)
         else:
-            blank = ("<dataset>",) if name == "datasets" else ()
+            blank = () if inner is info.annotation else (f"<{name.removesuffix('s')}>",)
             yield from known_names(inner, (*above, name, *blank))
 
 
@@ -72,7 +72,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], values: Values) -> P
     where = _where(details["loc"])
     origin = _origin(where, values)
     if details["type"] == "extra_forbidden":
-        if where[0] == "datasets" and isinstance(details["input"], dict):
+        if "datasets" in where[:-1] and isinstance(details["input"], dict):
             return Problem(where, origin, _UNQUOTED)
         return Problem(where, origin, f"no such setting. {_suggestion(where, origin, model)}")
     if details["type"] == "missing":
@@ -108,15 +108,25 @@ def _origin(where: Path, values: Values) -> str | None:
 
 
 def _suggestion(where: Path, origin: str | None, model: type[BaseModel]) -> str:
-    known = list(known_names(model))
+    known = [_filled(path, where) for path in known_names(model)]
     if where[0] == "datasets" and len(where) > 2:
-        known = [("datasets", where[1], *path[2:]) for path in known if path[:2] == ("datasets", "<dataset>")]
+        known = [path for path in known if path[:2] == where[:2]]
     closest = _closest(where, known)
     if closest is None:
         return "Remove it; `seamless config show` lists all settings"
     of_environment = origin is not None and origin.startswith("SEAMLESS_")
     meant = "SEAMLESS_" + "__".join(closest).upper() if of_environment else dotted(closest)
     return f"Did you mean {meant}? Rename or remove it"
+
+
+def _filled(known: Path, where: Path) -> Path:
+    """Return a known path with the names that `where` has in place of the blanks, as far as the two go together."""
+    filled: Path = ()
+    for blank, name in zip(known, where, strict=False):
+        if not blank.startswith("<") or filled != where[: len(filled)]:
+            name = blank
+        filled = (*filled, name)
+    return (*filled, *known[len(filled) :])
 
 
 def _closest(where: Path, known: list[Path]) -> Path | None:

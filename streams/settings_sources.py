@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from streams.errors import SettingsError
 from streams.settings_problems import Problem
+from streams.sla_policy import PRESETS
 
 __all__ = [
     "DEFAULT_FILE",
@@ -80,7 +81,7 @@ def environment_values(values: Values, env: Mapping[str, str]) -> list[Problem]:
     `SEAMLESS_KAFKA__BOOTSTRAP_SERVERS` is kafka.bootstrap_servers. In `SEAMLESS_KAFKA__CLIENT__SASL_PASSWORD`
     the underscores of the last name stand for the dots of the librdkafka property. In
     `SEAMLESS_DATASETS__OHLCV_US_1D__MODE` the dots and dashes of the dataset, which must be in the file, are
-    written as underscores too.
+    written as underscores too; so are those of the names in `SEAMLESS_SLA__PRESETS__STRICT_BLOCKING__TOTAL_DEADLINE`.
     """
     datasets = {_as_variable(where[1]): where[1] for where in values if where[0] == "datasets" and len(where) > 1}
     problems = []
@@ -98,8 +99,22 @@ def environment_values(values: Values, env: Mapping[str, str]) -> list[Problem]:
                 )
                 continue
             where = ("datasets", dataset, *where[2:])
+        elif where[0] == "sla":
+            where = _as_in_file(where, values, datasets)
         values[where] = (text, Origin("env", variable))
     return problems
+
+
+def _as_in_file(where: tuple[str, ...], values: Values, datasets: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the path of a promise with the names of its dataset, consumer or preset as the file writes them."""
+    found: tuple[str, ...] = ()
+    for part in where:
+        at = len(found)
+        beside = {_as_variable(path[at]): path[at] for path in values if path[:at] == found and len(path) > at}
+        names = {"datasets": datasets, "presets": {_as_variable(name): name for name in PRESETS}}
+        known = {**names.get(found[-1] if found else "", {}), **beside}
+        found = (*found, known.get(part, part))
+    return found
 
 
 def override_values(values: Values, overrides: Mapping[str, Any]) -> None:

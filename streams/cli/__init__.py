@@ -19,6 +19,7 @@ from streams.cli.normalize import normalize
 from streams.cli.produce import produce
 from streams.cli.quarantine import app as _quarantine
 from streams.cli.schema import app as _schema
+from streams.cli.sla import app as _sla
 from streams.cli.stack import down, status, up
 from streams.cli.tail import tail
 from streams.cli.topics import app as _topics
@@ -53,7 +54,7 @@ def _options(
 
 for _command in (up, down, status, demo, normalize, coordinator, worker, produce, tail):
     app.command()(_command)
-for _group in (_backfill, _config, _conformance, _quarantine, _schema, _topics):
+for _group in (_backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
     app.add_typer(_group)
 
 

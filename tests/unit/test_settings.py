@@ -462,6 +462,11 @@ def test_the_example_file_mentions_every_setting_and_is_accepted() -> None:
     text = example.read_text()
     all_in_use = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", text, flags=re.M))
     all_in_use["datasets"]["<dataset>"] = all_in_use["datasets"]["ohlcv.us.1d"]
+    promises = all_in_use["sla"]
+    policy = promises["presets"]["<preset>"] = promises["presets"]["overnight"]  # the other tables take the same fields
+    promises["datasets"]["<dataset>"] = policy | promises["datasets"]["ohlcv.us.1d"]
+    consumer = promises["consumers"]["<consumer>"] = policy | promises["consumers"]["momentum"]
+    consumer["datasets"] = {"<dataset>": policy | consumer["datasets"]["ohlcv.us.1d"]}
     # A file is the wrong place for secrets, so they are named as variables.
     secret = {p for p in known_names(Settings) if p[-1] in ("password", "bearer_token", "token")}
     assert [p for p in known_names(Settings) if p not in secret and not is_in(all_in_use, p)] == []
