@@ -8,6 +8,8 @@ from __future__ import annotations
 from schemas.errors import ContractError, SeamlessError
 
 __all__ = [
+    "ArchiveError",
+    "ArchiveUnavailable",
     "BrokerError",
     "ContractError",
     "DatasetStopped",
@@ -32,6 +34,14 @@ class BrokerError(SeamlessError):
 
 class RegistryError(SeamlessError):
     """The schema registry refused or could not be reached."""
+
+
+class ArchiveError(SeamlessError):
+    """The archive refused, or holds what it must not."""
+
+
+class ArchiveUnavailable(ArchiveError):  # noqa: N818 - named for the state, as callers wait for its end
+    """The archive's storage cannot be reached, or gives no answer."""
 
 
 class DatasetStopped(SeamlessError):  # noqa: N818 - an outcome; its message says why and what to do

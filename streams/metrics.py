@@ -131,6 +131,29 @@ METRICS: tuple[MetricDefinition, ...] = (
     ),
     MetricDefinition("backfill_fenced_total", "counter", (), "Chunks refused because their holder had lost the lease."),
     MetricDefinition("backfill_stalled_leases", "gauge", (), "Shards that run without progress for too long."),
+    MetricDefinition(
+        "seamless_archive_lag_records",
+        "gauge",
+        ("dataset", "topic", "partition"),
+        "Records between what is archived or in memory and the last stable offset of an assigned partition.",
+    ),
+    MetricDefinition("seamless_archive_rows_total", "counter", ("dataset",), "Rows committed to the archive."),
+    MetricDefinition("seamless_archive_commits_total", "counter", ("dataset",), "Commits to the archive."),
+    MetricDefinition(
+        "seamless_archive_refused_commits_total",
+        "counter",
+        ("dataset",),
+        "Commits refused because another archiver's came first; nothing is lost or doubled.",
+    ),
+    MetricDefinition(
+        "seamless_archive_commit_seconds",
+        "histogram",
+        ("dataset",),
+        "Seconds to sort, write and commit rows to the archive.",
+        (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+    ),
+    MetricDefinition("seamless_archive_bytes", "gauge", ("dataset",), "Bytes of the files that a table consists of."),
+    MetricDefinition("seamless_archive_files", "gauge", ("dataset",), "Files that a table consists of."),
     MetricDefinition("seamless_build_info", "gauge", ("version",), "Always 1; its labels say what runs."),
 )
 
@@ -216,6 +239,13 @@ class Metrics:
         self.backfill_lease_moves = self._counter("backfill_lease_moves_total")
         self.backfill_fenced = self._counter("backfill_fenced_total")
         self.backfill_stalled_leases = self._gauge("backfill_stalled_leases")
+        self.archive_lag_records = self._gauge("seamless_archive_lag_records")
+        self.archive_rows = self._counter("seamless_archive_rows_total")
+        self.archive_commits = self._counter("seamless_archive_commits_total")
+        self.archive_refused_commits = self._counter("seamless_archive_refused_commits_total")
+        self.archive_commit_seconds = self._histogram("seamless_archive_commit_seconds")
+        self.archive_bytes = self._gauge("seamless_archive_bytes")
+        self.archive_files = self._gauge("seamless_archive_files")
         self._gauge("seamless_build_info").set(1, version=version)
         for reason in ABORT_REASONS:  # present from the start, so that a first abort shows as a rate
             self._transaction_aborts.add(0, reason=reason)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Sequence
 
 from streams.errors import SeamlessError, SettingsError
+from streams.garbage import calm_garbage_collection
 from streams.health import Health, HealthServer, Status
 from streams.log import get_logger
 from streams.metrics import Metrics
@@ -61,7 +61,7 @@ def run_normalizers(
         finally:
             health.ended(name)
 
-    _calm_garbage_collection()
+    calm_garbage_collection()
     with HealthServer(settings.metrics, metrics, health) as server:
         log.info("normalizer_started", world=settings.world, datasets=list(datasets), metrics=server.url)
         threads = [threading.Thread(target=work, args=(n,), name=n.job.dataset) for n in normalizers]
@@ -70,13 +70,3 @@ def run_normalizers(
         for thread in threads:
             thread.join()
     return failed
-
-
-def _calm_garbage_collection() -> None:
-    """Let the collector look for cycles only after many more objects than a batch makes.
-
-    A batch is tens of thousands of messages that live for milliseconds and form no cycles. With the default threshold
-    (700) each batch is walked dozens of times, which took two thirds of the time of consuming it.
-    """
-    gc.freeze()
-    gc.set_threshold(500_000, 20, 20)

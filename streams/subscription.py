@@ -19,10 +19,8 @@ import pyarrow as pa
 from schemas.avro import AvroRecord, parse_record
 from schemas.codec import Decoder
 from schemas.columns import to_polars
-from schemas.conformance import Part
 from schemas.contract import Contract
 from schemas.findings import Finding
-from schemas.mapping import map_columns
 from streams import topics
 from streams.errors import SeamlessError, SettingsError
 from streams.normalizer_job import registered_contract
@@ -30,6 +28,7 @@ from streams.partition_reader import PartitionReader, Records, Start
 from streams.partitioning import partitions_of
 from streams.registry import Registry, UnknownSchemaId
 from streams.settings import Settings, load_settings
+from streams.versions import in_columns_of
 
 __all__ = ["Subscription", "UnreadableRow", "subscribe"]
 
@@ -204,25 +203,11 @@ class Subscription:
             bad = min(decoded.failures, key=lambda f: f.row)
             where = int(records.partitions[bad.row]), int(records.offsets[bad.row])
             raise UnreadableRow(self.topic, *where, bad.detail)
-        batches = [self._newest(part) for part in decoded.parts]
+        batches = [in_columns_of(self.contract, part) for part in decoded.parts]
         if len(batches) == 1:
             return batches[0]
         rows = np.concatenate([part.rows for part in decoded.parts if part.rows is not None])
         return pa.concat_batches(batches).take(pa.array(np.argsort(rows, kind="stable")))
-
-    def _newest(self, part: Part) -> pa.RecordBatch:
-        """Return rows of any version as the newest one's, with the flags that the normalizer wrote.
-
-        Mapping is made for raw rows, whose flags mean nothing yet, so it promises nothing about them.
-        """
-        if part.raw is None or part.raw.schema == self.contract.schema:
-            return part.batch
-        mapped = map_columns(self.contract, part.batch, part.raw, "UTC").batch
-        flags = self.contract.flags
-        if flags not in part.batch.schema.names:
-            return mapped
-        index = mapped.schema.get_field_index(flags)
-        return mapped.set_column(index, mapped.schema.field(index), part.batch[flags])
 
     def _resolve(self, schema_id: int) -> AvroRecord | str:
         try:

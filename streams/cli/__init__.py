@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streams.build import VERSION
+from streams.cli.archive import app as _archive
 from streams.cli.backfill import app as _backfill
 from streams.cli.config import app as _config
 from streams.cli.conformance import app as _conformance
@@ -54,7 +55,7 @@ def _options(
 
 for _command in (up, down, status, demo, normalize, coordinator, worker, produce, tail):
     app.command()(_command)
-for _group in (_backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
+for _group in (_archive, _backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
     app.add_typer(_group)
 
 
