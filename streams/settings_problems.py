@@ -98,7 +98,11 @@ def _where(location: tuple[int | str, ...]) -> Path:
 
 
 def _may_show(where: Path) -> bool:
-    return where[:2] not in {("kafka", "client"), ("archive", "storage")} and not is_secret_property(where[-1]) and "token" not in where[-1]
+    return (
+        where[:2] not in {("kafka", "client"), ("archive", "storage")}
+        and not is_secret_property(where[-1])
+        and "token" not in where[-1]
+    )
 
 
 def _origin(where: Path, values: Values) -> str | None:

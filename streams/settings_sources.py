@@ -151,8 +151,10 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
 
 def _anchored(where: tuple[str, ...], value: Any, folder: Path) -> Any:
     last = where[-1]
-    is_path = where in _RELATIVE_PATHS or (where == ("archive", "url") and "://" not in str(value)) or (
-        where[0] == "datasets" and (last == "raw_schema" or (last == "contract" and str(value).endswith(".avsc")))
+    is_path = (
+        where in _RELATIVE_PATHS
+        or (where == ("archive", "url") and "://" not in str(value))
+        or (where[0] == "datasets" and (last == "raw_schema" or (last == "contract" and str(value).endswith(".avsc"))))
     )
     return str(folder / value) if is_path and isinstance(value, str) and value else value
 
