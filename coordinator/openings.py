@@ -18,7 +18,7 @@ from coordinator.ownership import Open, Place
 from streams.clients import consumer_config
 from streams.clock import Deadline
 from streams.errors import BrokerError, SeamlessError
-from streams.offsets import is_hopeless, oldest_offsets
+from streams.offsets import end_offsets, is_hopeless, oldest_offsets
 from streams.settings import Settings
 
 __all__ = ["Opened", "Openings", "committed_place"]
@@ -111,10 +111,14 @@ class Openings:
         where = TopicPartition(place.queue, place.partition)
         oldest = oldest_offsets(self._settings, [where], deadline=deadline)[place.partition]
         if offset >= oldest:
-            return offset, cursor
+            end = end_offsets(self._settings, [where], stable=False, deadline=deadline)[place.partition]
+            if offset <= end:
+                return offset, cursor
         if offset < 0 and self._untouched(place):
             return oldest, ""
-        what = "has no offset" if offset < 0 else f"has offset {offset}, which retention deleted,"
+        what = f"has offset {offset}, which is {'past the end' if offset >= oldest else 'deleted by retention'},"
+        if offset < 0:
+            what = "has no offset"
         raise BrokerError(
             f"the group {self._group} {what} for partition {place.partition} of {place.queue}, though shards of it "
             "were worked on: beginning anew would do them again. Offsets expire when a group stays empty for long; "

@@ -122,7 +122,7 @@ def read_places(
         committed = _committed(admin, group, [TopicPartition(queue, p) for p in range(reader.partitions)])
         for partition, end in sorted(reader.ends.items()):
             kept = committed.get(partition)
-            kept = kept if kept is not None and kept >= reader.oldest[partition] else None
+            kept = kept if kept is not None and reader.oldest[partition] <= kept <= end else None
             places.append(places_of(queue, partition, records[partition], end, progress, kept))
     return places
 

@@ -152,7 +152,7 @@ class Worker:
                 case EndReached():
                     self._perform(self._ownership.end_reached(event.place, event.offset))
                 case _:
-                    self._perform(self._ownership.unreadable(event.place))
+                    self._perform(self._ownership.unreadable(event.place), again=True)
         self._capture_token()
         self._follow_orders()
         for outcome in _all_of(self._outcomes):
