@@ -48,18 +48,23 @@ class Operator:
         self.coordinator = LocalBackfillCoordinator(world.settings, world.registry)
         self.plane = ControlPlane.prepare(world.settings, world.registry)
 
-    def ask(self, source: str, symbols: list[str], minutes: int, *, first: int = 0, **changes: Any) -> JobStatus:
-        """Request bars of symbols from a minute on; by default each shard has about 100 rows."""
+    @staticmethod
+    def request(source: str, symbols: list[str], minutes: int, **changes: Any) -> BackfillRequest:
+        """Return a request for the first bars of symbols; by default each shard has about 100 rows."""
         wanted = {
             "dataset": DATASET,
             "symbols": tuple(symbols),
-            "start": minute(first),
-            "end": minute(first + minutes),
+            "start": minute(0),
+            "end": minute(minutes),
             "source": source,
             "target_rows": 100,
             **changes,
         }
-        return self.coordinator.request(BackfillRequest.model_validate(wanted)).job
+        return BackfillRequest.model_validate(wanted)
+
+    def ask(self, source: str, symbols: list[str], minutes: int, **changes: Any) -> JobStatus:
+        """Make a request."""
+        return self.coordinator.request(self.request(source, symbols, minutes, **changes)).job
 
     def job(self, job: JobStatus) -> JobStatus:
         """Return a job as it is now."""
