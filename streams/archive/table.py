@@ -139,6 +139,15 @@ class Snapshot:
         with _explained(self._url):  # It is looked up in the log.
             return self.table.transaction_version(app_id(source))
 
+    def refresh(self) -> int:
+        """Move to the newest version of the table, and return its number; ArchiveUnavailable if it cannot be read."""
+        before = self.version
+        with _explained(self._url):
+            self.table.update_incremental()
+        if self.version != before:
+            self._read_contract()
+        return self.version
+
     def positions(self, sources: Iterable[Source]) -> dict[Source, int]:
         """Return the offsets to go on from, of those partitions that have one."""
         found = ((source, self.position(source)) for source in sources)

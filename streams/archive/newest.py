@@ -1,0 +1,108 @@
+"""Of rows with one identity the newest, in the one order that results have. Pure.
+
+Rows compete by the contract's identity. The one with the greatest `_as_of` wins; of equal ones that of the normalized
+topic, as it is what a live reader saw; of those the one with the greatest offset. Results are ordered by event time,
+then symbol, then what else identifies a row, whatever order the rows had before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from schemas.contract import Contract
+from streams.archive.layout import AS_OF, OFFSET, SYSTEM, TOPIC
+
+__all__ = ["newest_rows", "newness"]
+
+Ints = npt.NDArray[np.int64]
+
+newness: tuple[str, ...] = (AS_OF, TOPIC, OFFSET)
+"""The columns by which rows of one identity are compared; `history` is less than `normalized`."""
+_WIDEST = np.iinfo(np.int64).max // 2
+
+
+def newest_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Return the newest row of each identity, in order, without the system's columns.
+
+    Args:
+        frame: the contract's columns, event times as numbers or datetimes, and the system's.
+    """
+    if contract.event_time not in contract.identity:
+        frame = _without_older(frame, contract)
+    order = _order(frame, contract)
+    sorted_ = frame[order]
+    last = _last_of_each(sorted_, contract)
+    kept = sorted_ if last.all() else sorted_.filter(pl.Series(last))
+    return kept.drop(list(SYSTEM))
+
+
+def _without_older(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Drop rows of which there is a newer one at another time; where times are part of the identity none can be."""
+    identity = list(contract.identity)
+    several = frame.select(identity).is_duplicated()
+    if not several.any():
+        return frame
+    places = pl.Series("__place", np.flatnonzero(several.to_numpy()), pl.Int64)
+    ranked = frame.filter(several).select([*identity, *newness]).with_columns(places).sort(newness)
+    winners = ranked.unique(identity, keep="last")["__place"]
+    keep = ~several.to_numpy()
+    keep[winners.to_numpy()] = True
+    return frame.filter(pl.Series(keep))
+
+
+def _rest(contract: Contract) -> list[str]:
+    return [name for name in contract.identity if name not in {contract.key, contract.event_time}]
+
+
+def _order(frame: pl.DataFrame, contract: Contract) -> Ints:
+    """Return the places of rows in the order of results; of one identity the newest last."""
+    rest = _rest(contract)
+    columns = [contract.event_time, contract.key, *rest, *newness]
+    combined = _combined(frame, contract)
+    if combined is None:
+        return _places(frame.select(columns))
+    # Files are sorted by symbol and time, so this is a merge of few long runs.
+    order = np.argsort(combined, kind="stable")
+    ranked = combined[order]
+    same = np.flatnonzero(ranked[1:] == ranked[:-1])
+    if len(same):
+        tied = np.unique(np.concatenate((same, same + 1)))
+        among = order[tied]
+        order[tied] = among[_places(frame[among].select(columns))]
+    return order.astype(np.int64)
+
+
+def _places(keys: pl.DataFrame) -> Ints:
+    by = keys.columns
+    return keys.with_row_index("__place").sort(by)["__place"].to_numpy().astype(np.int64)
+
+
+def _combined(frame: pl.DataFrame, contract: Contract) -> Ints | None:
+    """Return event time and rank of the symbol in one number; None if that takes more than 63 bits."""
+    times = frame[contract.event_time].to_physical().to_numpy()
+    symbols = frame[contract.key]
+    if not len(times):
+        return times
+    known = symbols.unique().sort()
+    least, span = int(times.min()), int(times.max()) - int(times.min()) + 1
+    if span > _WIDEST // max(1, len(known)):
+        return None
+    ranks = symbols.cast(pl.Enum(known)).to_physical().to_numpy()
+    combined: Ints = (times - least) * len(known) + ranks
+    return combined
+
+
+def _last_of_each(frame: pl.DataFrame, contract: Contract) -> npt.NDArray[np.bool_]:
+    """Return which rows, in order, are followed by one of another identity."""
+    last = np.ones(frame.height, np.bool_)
+    if frame.height < 2:
+        return last
+    same = np.ones(frame.height - 1, np.bool_)
+    for name in (contract.event_time, contract.key, *_rest(contract)):
+        if name == contract.event_time or same.any():
+            column = frame[name]
+            same &= (column[1:].eq_missing(column[:-1])).to_numpy()
+    last[:-1] = ~same
+    return last
