@@ -21,7 +21,6 @@ from coordinator.slot_kit import PreparedJob, SlotKit
 from coordinator.written import SHARD_HEADER, write_tag
 from streams.clock import now_ms
 from streams.log import get_logger
-from streams.transactions import TransactionalProducer
 
 __all__ = ["LeaseWriter"]
 
@@ -41,7 +40,7 @@ class LeaseWriter:
 
     def __init__(self, kit: SlotKit, lease: Lease) -> None:
         self._kit, self._lease = kit, lease
-        self._producer = TransactionalProducer(kit.producer_config(lease.place), kit.transaction_deadline_s)
+        self._producer = kit.producers.take(lease.place)
         shard = lease.head.shard
         self.cursor = Cursor(shard.id if shard else "", shard.epoch if shard else 0, 0)
         self.unread: str | None = None
@@ -56,9 +55,12 @@ class LeaseWriter:
         """
         self._producer.ready()
 
-    def close(self) -> None:
-        """Abort what is open and let go of Kafka."""
-        self._producer.close()
+    def close(self, *, keep: bool = False) -> None:
+        """Abort what is open and let go of Kafka; `keep`: all went well, so the partition's next shard may use it."""
+        if keep:
+            self._kit.producers.give_back(self._lease.place, self._producer)
+        else:
+            self._producer.close()
 
     def claim(self, shard: Shard, cursor: Cursor, event: LeaseChange, detail: str | None) -> None:
         """Commit that an attempt begins; TransactionAborted as all that follow."""

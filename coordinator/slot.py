@@ -16,11 +16,11 @@ from coordinator.shards import Shard, ShardState
 from coordinator.slot_kit import SlotKit
 from coordinator.source import SourceError
 from streams.clock import monotonic, now_ms
-from streams.errors import BrokerError
+from streams.errors import BrokerError, SeamlessError
 from streams.log import get_logger
 from streams.transactions import TransactionAborted
 
-__all__ = ["Outcome", "SlotRun", "StopReason"]
+__all__ = ["Outcome", "SlotRun", "SlotStalled", "StopReason"]
 
 log = get_logger(__name__)
 
@@ -49,6 +49,17 @@ class Outcome:
     ended: bool = False
     refused: bool = False
     crashed: BaseException | None = None
+
+
+class SlotStalled(SeamlessError):  # noqa: N818 - an outcome; its message says what to do
+    """A slot got nowhere for too long, and a thread cannot be ended from outside: the process has to be."""
+
+    def __init__(self, shard: Shard | None, silence_s: float, limit_s: float) -> None:
+        super().__init__(
+            f"{shard.id if shard else 'a shard'} got nowhere for {silence_s:.0f} s, more than "
+            f"seamless.backfill.stall_timeout_s ({limit_s:g} s), so this worker ends; whoever starts it again goes on "
+            f"at the cursor. Look at its source, {shard.source if shard else 'which is unknown'}, or raise the limit"
+        )
 
 
 class _Stopped(Exception):  # noqa: N818 - an order
@@ -156,7 +167,7 @@ class SlotRun:
         except BaseException as error:  # a panic of a native library is no Exception
             outcome = replace(outcome, crashed=error)
         finally:
-            self._writer.close()
+            self._writer.close(keep=outcome.ended)
             self._report(outcome)
 
     def _work(self) -> None:

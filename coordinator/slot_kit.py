@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from coordinator.chunks import ShardJob
 from coordinator.lease_event import LeaseEvent
+from coordinator.lease_producers import LeaseProducers
 from coordinator.ownership import Lease, Place
 from coordinator.queue_offsets import worker_group
 from coordinator.records import ControlPlane
@@ -19,7 +20,6 @@ from streams.lease import LeaseToken
 from streams.metrics import Metrics
 from streams.registry import Registry
 from streams.settings import BackfillSettings, Settings
-from streams.transactions import TransactionalProducer
 
 __all__ = ["Guards", "LeaseLog", "Orders", "PreparedJob", "SlotKit", "transactional_id"]
 
@@ -79,6 +79,7 @@ class SlotKit:
         fresh_token: reads group metadata as it is now; only for showing what the captured token guards.
 
     Attributes:
+        producers: those of the partitions that this worker holds.
         captured_epochs: whether the broker accepts the epoch of an older assignment for partitions that have stayed
             (Kafka 4.3 does, KIP-1251); None while that is being found out.
     """
@@ -106,6 +107,7 @@ class SlotKit:
         self._settings, self._registry = settings, registry
         self._guards, self._fresh_token = guards, fresh_token
         self._jobs: dict[tuple[str, int], PreparedJob] = {}
+        self.producers = LeaseProducers(self.producer_config, self.transaction_deadline_s)
         self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -121,18 +123,6 @@ class SlotKit:
             transaction_timeout_ms=self.limits.transaction_timeout_ms,
             compression=self._settings.normalizer.compression,
         )
-
-    def take_over(self, place: Place) -> None:
-        """Abort what the holder before left open in a partition, by taking over its transactional id.
-
-        Raises:
-            BrokerError: if Kafka does not let it.
-        """
-        producer = TransactionalProducer(self.producer_config(place), self.transaction_deadline_s)
-        try:
-            producer.ready()
-        finally:
-            producer.close()
 
     def token_for(self, lease: Lease) -> LeaseToken:
         """Return the token that a lease's transactions carry."""

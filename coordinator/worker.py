@@ -28,7 +28,7 @@ from coordinator.queue_consumer import EndReached, QueueConsumer, Record
 from coordinator.queue_offsets import worker_group
 from coordinator.records import ControlPlane
 from coordinator.retries import Backoff
-from coordinator.slot import Outcome, SlotRun, StopReason
+from coordinator.slot import Outcome, SlotRun, SlotStalled, StopReason
 from coordinator.slot_kit import Guards, SlotKit
 from coordinator.worker_orders import WorkerOrders
 from streams.clock import Deadline, monotonic
@@ -40,7 +40,7 @@ from streams.metrics import Metrics
 from streams.registry import Registry, RegistryUnavailable
 from streams.settings import Settings
 
-__all__ = ["SlotStalled", "Worker"]
+__all__ = ["Worker"]
 
 log = get_logger(__name__)
 
@@ -52,10 +52,6 @@ _ANSWER_SECONDS = 60.0
 _GAUGES_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 2.0
 _LONGEST_PAUSE = 5.0
-
-
-class SlotStalled(SeamlessError):  # noqa: N818 - an outcome; its message says what to do
-    """A slot got nowhere for too long, and a thread cannot be ended from outside: the process has to be."""
 
 
 class Worker:
@@ -105,7 +101,7 @@ class Worker:
         self._openings = Openings(
             settings,
             self._group,
-            release=self._kit.take_over,
+            release=self._kit.producers.take_over,
             untouched=self._claims.untouched,
             report=self._opened.put,
             deadline_s=_ANSWER_SECONDS,
@@ -249,15 +245,10 @@ class Worker:
         limit = self._limits.stall_timeout_s
         for slot in (*self._slots.values(), *self._abandoned):
             if slot.silence() > limit:
+                stalled = SlotStalled(slot.lease.head.shard, slot.silence(), limit)
                 slot.tell(LeaseChange.STALLED, f"silent for {slot.silence():.0f} s")
                 self._told.close(_LAST_WORDS_SECONDS)
-                shard = slot.lease.head.shard
-                raise SlotStalled(
-                    f"{shard.id if shard else 'a shard'} got nowhere for {slot.silence():.0f} s, more than "
-                    f"seamless.backfill.stall_timeout_s ({limit:g} s), so this worker ends; whoever starts it again "
-                    f"goes on at the cursor. Look at its source, {shard.source if shard else 'which is unknown'}, or "
-                    "raise the limit"
-                )
+                raise stalled
 
     # What has to be done -----------------------------------------------------------------------------------------
 
@@ -294,6 +285,7 @@ class Worker:
 
     def _given(self, places: list[Place]) -> None:
         self._capture.disturbed()
+        self._kit.producers.hold(places)
         if not self._leaving:
             self._perform(self._ownership.assigned(place) for place in places)
 
@@ -315,6 +307,7 @@ class Worker:
         deadline = Deadline(0.0 if lost else self._limits.revoke_deadline_s)
         # Whatever one that does not stop in time tries later is refused; its silence ends the process in the end.
         self._abandoned += [slot for slot in stopped if not slot.join(deadline.left())]
+        self._kit.producers.let_go(places)
 
     # The end -----------------------------------------------------------------------------------------------------
 

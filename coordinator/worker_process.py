@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from coordinator.slot import SlotStalled
 from coordinator.slot_kit import Guards
-from coordinator.worker import SlotStalled, Worker
+from coordinator.worker import Worker
 from streams.health import Health, HealthServer, Status
 from streams.log import get_logger
 from streams.metrics import Metrics

@@ -171,7 +171,7 @@ def a_dead_holders_offset_is_unstable(made: World, folder: Path, guards: Guards)
         assert dead._producer is not None
         dead._producer.send_offsets_to_transaction([offset], lease.token.metadata, 10)
         with closing(Member(made, "b:2", guards)) as b:
-            b.kit.take_over(place)
+            b.kit.producers.take_over(place)
         asker = Consumer(consumer_config(made.settings, worker_group(made.name)))
         try:
             return committed_place(asker, place)[0] >= 0
