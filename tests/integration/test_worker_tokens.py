@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +27,7 @@ from streams.metrics import Metrics
 from streams.offsets import end_offsets
 from tests.support.normalizing import value_of
 from tests.support.operating import bars_from, operating, sources_installed
-from tests.support.processes import WITH_TEST_SOURCES, Process
+from tests.support.processes import WITH_TEST_SOURCES, Process, metric_of, running
 from tests.support.progress import until
 from tests.support.working import working
 from tests.support.worlds import DATASET, World, make_backfill_world
@@ -37,7 +35,7 @@ from tests.support.worlds import DATASET, World, make_backfill_world
 pytestmark = pytest.mark.kafka
 
 SETTINGS = {"slots": 1, "chunk_rows": 10, "retry_base_s": 0.05, "retry_max_s": 0.1}
-MINUTES = 1_500
+MINUTES = 800
 
 
 @pytest.fixture
@@ -69,37 +67,27 @@ def suspended_within_a_chunk(world: World, process: Process) -> None:
     until(caught, 60, "a chunk that is under way", process.output)
 
 
-def metric(process: Process, name: str) -> float:
-    """Return a metric of a worker's process without labels but its world."""
-    found = re.search(r"http://127\.0\.0\.1:\d+", process.output())
-    assert found is not None
-    with urllib.request.urlopen(found.group() + "/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + "{")), 0.0)
-
-
 def test_a_worker_suspended_past_its_session_is_refused_and_works_on_as_a_member(made: World, tmp_path: Path) -> None:
-    process = Process(["worker", "--config", str(made.config)], tmp_path / "zombie.log", WITH_TEST_SOURCES)
-    try:
-        with operating(made) as operator:
-            job = operator.ask(bars_from(MINUTES, batch=10), ["AAA"], MINUTES, target_rows=MINUTES)
-            shard = operator.shard(operator.until_rows(job, 20)).id
-            suspended_within_a_chunk(made, process)
-            with working(made):
-                operator.until_shard(shard, lambda s: s.attempt == 2, "the shard in other hands")
-                process.signal(signal.SIGCONT)
-                until(lambda: metric(process, "backfill_fenced_total") >= 1, 60, "a refusal", process.output)
-            # The other one is gone: the zombie is a member again, and alone.
-            operator.until(job, "done")
-            assert operator.shard(job).attempt >= 3
-            assert operator.rows() == [("AAA", minute) for minute in range(MINUTES)]
-            changes = operator.changes(shard)
-            assert LeaseChange.FENCED in changes
-            assert changes.count(LeaseChange.COMPLETED) == 1
+    log = tmp_path / "zombie.log"
+    with (
+        running(["worker", "--config", str(made.config)], log, WITH_TEST_SOURCES) as process,
+        operating(made) as operator,
+    ):
+        job = operator.ask(bars_from(MINUTES, batch=10), ["AAA"], MINUTES, target_rows=MINUTES)
+        shard = operator.shard(operator.until_rows(job, 20)).id
+        suspended_within_a_chunk(made, process)
+        with working(made):
+            operator.until_shard(shard, lambda s: s.attempt == 2, "the shard in other hands")
+            process.signal(signal.SIGCONT)
+            until(lambda: metric_of(process, "backfill_fenced_total") >= 1, 60, "a refusal", process.output)
+        # The other one is gone: the zombie is a member again, and alone.
+        operator.until(job, "done")
+        assert operator.shard(job).attempt >= 3
+        assert operator.rows() == [("AAA", minute) for minute in range(MINUTES)]
+        changes = operator.changes(shard)
+        assert LeaseChange.FENCED in changes
+        assert changes.count(LeaseChange.COMPLETED) == 1
         assert process.terminate() == 0, process.output()
-    finally:
-        if process.alive():
-            process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,10 +75,25 @@ class Process:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
+def metrics_of(process: Process) -> str:
+    """Return what `/metrics` of a process says, at the address that it has logged."""
+    found = re.search(r"http://127\.0\.0\.1:\d+", process.output())
+    assert found is not None, process.output()
+    with urllib.request.urlopen(found.group() + "/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def metric_of(process: Process, name: str) -> float:
+    """Return the sum of a metric's series; 0 if there is none."""
+    lines = metrics_of(process).splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
+
+
 @contextmanager
-def running(arguments: list[str], log: Path) -> Iterator[Process]:
+def running(arguments: list[str], log: Path, environ: dict[str, str] | None = None) -> Iterator[Process]:
     """Run a command while the block runs."""
-    process = Process(arguments, log)
+    process = Process(arguments, log, environ)
     try:
         yield process
     finally:
