@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from streams.clock import Deadline
 from streams.events import EventCodec
 from streams.offsets import end_offsets
 from streams.registry import RegisteredSchema, Registry
-from streams.schema_admin import register_subjects, wanted_subjects
+from streams.schema_admin import wanted_subjects
 from streams.settings import Settings, load_settings
 from streams.topic_admin import TopicAdmin
 
@@ -106,16 +107,24 @@ def make_world(
     registry = Registry(settings.registry)
     schema = load_contract(contract).schema
 
-    def register(topic: str, value: Mapping[str, Any]) -> RegisteredSchema:
-        return registry.register(topics.subject(topic), dict(value))
-
-    raw_schema = register(topics.raw(name, DATASET), raw or schema)
-    contract_schema = register(topics.normalized(name, DATASET), schema)
-    register(topics.quarantine(name, DATASET), load_event("quarantined_row"))
-    register(topics.quarantine_state(name, DATASET), load_event("quarantine_state"))
-    register(topics.conformance_state(name, DATASET), load_event("conformance_state"))
-    register(topics.conformance_reports(name), load_event("conformance_report"))
-    return World(settings, config, registry, raw_schema, contract_schema)
+    registered = _register(
+        registry,
+        {
+            topics.raw(name, DATASET): raw or schema,
+            topics.normalized(name, DATASET): schema,
+            topics.quarantine(name, DATASET): load_event("quarantined_row"),
+            topics.quarantine_state(name, DATASET): load_event("quarantine_state"),
+            topics.conformance_state(name, DATASET): load_event("conformance_state"),
+            topics.conformance_reports(name): load_event("conformance_report"),
+        },
+    )
+    return World(
+        settings,
+        config,
+        registry,
+        registered[topics.raw(name, DATASET)],
+        registered[topics.normalized(name, DATASET)],
+    )
 
 
 def make_backfill_world(stack: Any, name: str, folder: Path, *, shard_partitions: int = 6, **arguments: Any) -> World:
@@ -129,9 +138,16 @@ def make_backfill_world(stack: Any, name: str, folder: Path, *, shard_partitions
     world = make_world(stack, name, folder, **sections)
     wanted = {t.name for t in topics.topics_for(world.settings) if t.kind.value.startswith("backfill.")}
     TopicAdmin(world.settings.kafka).apply([t for t in topics.topics_for(world.settings) if t.name in wanted])
-    subjects = {topics.subject(topic) for topic in (*wanted, topics.history(name, DATASET))}
-    register_subjects(world.registry, [w for w in wanted_subjects(world.settings) if w.subject in subjects])
+    schemas = {w.subject: w.schema for w in wanted_subjects(world.settings) if w.schema is not None}
+    _register(world.registry, {t: schemas[topics.subject(t)] for t in (*wanted, topics.history(name, DATASET))})
     return world
+
+
+def _register(registry: Registry, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, RegisteredSchema]:
+    """Register the schemas of topics side by side: each waits for the registry's own topic, most tests for these."""
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        done = pool.map(lambda topic: registry.register(topics.subject(topic), dict(wanted[topic])), wanted)
+        return dict(zip(wanted, done, strict=True))
 
 
 def read_committed(settings: Settings, topic: str, *, seconds: float = 60.0) -> list[Message]:
