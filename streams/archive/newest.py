@@ -7,6 +7,8 @@ then symbol, then what else identifies a row, whatever order the rows had before
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -14,7 +16,7 @@ import polars as pl
 from schemas.contract import Contract
 from streams.archive.layout import AS_OF, OFFSET, SYSTEM, TOPIC
 
-__all__ = ["newest_rows", "newness"]
+__all__ = ["newest_rows", "newness", "only_rows"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,11 +33,19 @@ def newest_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """
     if contract.event_time not in contract.identity:
         frame = _without_older(frame, contract)
-    order = _order(frame, contract)
-    sorted_ = frame[order]
-    last = _last_of_each(sorted_, contract)
-    kept = sorted_ if last.all() else sorted_.filter(pl.Series(last))
-    return kept.drop(list(SYSTEM))
+    order, tied = _order(frame, contract, newness)
+    found = frame.drop(list(SYSTEM), strict=False)
+    found = found if order is None else found[order]
+    return found.filter(pl.Series(_last_of_each(found, contract))) if tied else found
+
+
+def only_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame | None:
+    """Return rows in order if no identity is there twice, else None; takes none of the system's columns."""
+    if contract.event_time not in contract.identity and frame.select(contract.identity).is_duplicated().any():
+        return None
+    order, tied = _order(frame, contract, ())
+    found = frame if order is None else frame[order]
+    return None if tied and not _last_of_each(found, contract).all() else found
 
 
 def _without_older(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -56,22 +66,24 @@ def _rest(contract: Contract) -> list[str]:
     return [name for name in contract.identity if name not in {contract.key, contract.event_time}]
 
 
-def _order(frame: pl.DataFrame, contract: Contract) -> Ints:
-    """Return the places of rows in the order of results; of one identity the newest last."""
-    rest = _rest(contract)
-    columns = [contract.event_time, contract.key, *rest, *newness]
+def _order(frame: pl.DataFrame, contract: Contract, newness: Sequence[str]) -> tuple[Ints | None, bool]:
+    """Return the places of rows in the order of results, of one identity the newest last (None: they are in order), and
+    whether any symbol has two rows at one time."""
+    columns = [contract.event_time, contract.key, *_rest(contract), *newness]
     combined = _combined(frame, contract)
     if combined is None:
-        return _places(frame.select(columns))
+        return _places(frame.select(columns)), True
+    if bool((combined[1:] > combined[:-1]).all()):
+        return None, False
     # Files are sorted by symbol and time, so this is a merge of few long runs.
-    order = np.argsort(combined, kind="stable")
+    order: Ints = np.argsort(combined, kind="stable").astype(np.int64)
     ranked = combined[order]
     same = np.flatnonzero(ranked[1:] == ranked[:-1])
     if len(same):
         tied = np.unique(np.concatenate((same, same + 1)))
         among = order[tied]
         order[tied] = among[_places(frame[among].select(columns))]
-    return order.astype(np.int64)
+    return order, bool(len(same))
 
 
 def _places(keys: pl.DataFrame) -> Ints:

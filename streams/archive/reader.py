@@ -20,7 +20,7 @@ from schemas.columns import arrow_type, neutral
 from schemas.contract import Contract
 from streams.archive.fingerprint import Fingerprint
 from streams.archive.layout import AS_OF, SYSTEM, Layout, Source, sources_of
-from streams.archive.newest import newest_rows
+from streams.archive.newest import newest_rows, only_rows
 from streams.archive.pruning import files_with
 from streams.archive.table import DatasetTable, Snapshot
 from streams.archive.within import within
@@ -94,6 +94,8 @@ class ArchiveSnapshot:
         self._schema = pl.DataFrame(self.layout.schema.empty_table()).schema
         self._url = snapshot.table.table_uri.rstrip("/").removeprefix("file://")
         self._options = settings.archive.storage_options()
+        # Whether any read has found two rows of one identity: then the next ones expect it.
+        self._corrected = False
 
     def read(
         self,
@@ -123,21 +125,54 @@ class ArchiveSnapshot:
         return within(deadline, read, f"reading {self.dataset} from the archive")
 
     def _read(self, symbols: list[str] | None, start: int | None, end: int | None, as_of: int | None) -> ArchiveRows:
-        found = self._scan(symbols, start, end, as_of)
-        frame = newest_rows(found, self.contract)
+        own = self.contract.columns.names
+        frame = None if self._corrected else only_rows(self._scan(own, symbols, start, end, as_of), self.contract)
+        if frame is None:
+            self._corrected = True
+            frame = newest_rows(self._scan([*own, *SYSTEM], symbols, start, end, as_of), self.contract)
         if self._moves and (start is not None or end is not None):
             frame = frame.filter(*self._within(start, end))
         return ArchiveRows(_as_users_want(frame, self.contract), self.contract, self.contract_version)
 
-    def times(self, symbols: list[str] | None, start: int | None, end: int | None) -> pl.DataFrame:
-        """Return only symbols and event times (nanoseconds since the epoch) of the newest rows, sorted by both."""
+    def times(
+        self, symbols: list[str] | None, start: int | None, end: int | None, deadline: Deadline | None = None
+    ) -> pl.DataFrame:
+        """Return only `symbol` and `time` (nanoseconds since the epoch) of the rows, each pair once, sorted by both."""
         contract = self.contract
-        rows = self._scan(symbols, start, end, None, columns=[*contract.identity, contract.event_time])
         time = pl.col(contract.event_time)
-        factor = 1_000_000_000 // contract.time_units
         nanos = time if self.layout.time_is_stored_as_number else time.dt.epoch("us") * 1_000
-        times = nanos * (factor if self.layout.time_is_stored_as_number else 1)
-        return rows.select(pl.col(contract.key).alias("symbol"), times.alias("time")).unique().sort("symbol", "time")
+
+        def read() -> pl.DataFrame:
+            rows = self._scan([contract.key, contract.event_time], symbols, start, end, None)
+            pairs = rows.select(pl.col(contract.key).alias("symbol"), nanos.alias("time"))
+            return pairs.unique().sort("symbol", "time")
+
+        return within(deadline, read, f"reading times of {self.dataset} from the archive")
+
+    def symbols(self, deadline: Deadline | None = None) -> list[str]:
+        """Return all symbols that have a row, sorted."""
+        key = self.contract.key
+
+        def read() -> list[str]:
+            return sorted(self._lazy([key], None, None, None, None).unique().collect(engine="streaming")[key].to_list())
+
+        return within(deadline, read, f"reading the symbols of {self.dataset} from the archive")
+
+    def span(self) -> tuple[int, int] | None:
+        """Return where the first row is and where the last one, nanoseconds since the epoch, by the table's statistics.
+
+        They are told to the millisecond, rounded outwards. None if there is no row.
+        """
+        time = self.contract.event_time
+        names = f"min.{time}", f"max.{time}"
+        if not set(names) <= set(self.files.columns) or not self.files.height:
+            return None
+        first, last = (self.files[name].drop_nulls() for name in names)
+        if not len(first) or not len(last):
+            return None
+        if self.layout.time_is_stored_as_number:
+            return int(first.min()), int(last.max())  # type: ignore[arg-type]
+        return int(first.dt.epoch("us").min()) * 1_000, (int(last.dt.epoch("us").max()) + 999) * 1_000  # type: ignore[arg-type]
 
     @property
     def _moves(self) -> bool:
@@ -145,22 +180,19 @@ class ArchiveSnapshot:
         return self.contract.event_time not in self.contract.identity
 
     def _scan(
-        self,
-        symbols: list[str] | None,
-        start: int | None,
-        end: int | None,
-        as_of: int | None,
-        *,
-        columns: list[str] | None = None,
+        self, wanted: list[str], symbols: list[str] | None, start: int | None, end: int | None, as_of: int | None
     ) -> pl.DataFrame:
+        return self._lazy(wanted, symbols, start, end, as_of).collect()
+
+    def _lazy(
+        self, wanted: list[str], symbols: list[str] | None, start: int | None, end: int | None, as_of: int | None
+    ) -> pl.LazyFrame:
         margin = _MOVED_NS if self._moves else 0
         start = None if start is None else start - margin
         end = None if end is None else end + margin
-        wanted = list(dict.fromkeys(columns or self.contract.columns.names))
-        wanted += [name for name in SYSTEM if columns is None]
         files = files_with(self.files, self.layout, symbols, start, end, as_of)
         if not files.height:
-            return pl.DataFrame(schema=self._schema).select(wanted)
+            return pl.LazyFrame(schema=self._schema).select(wanted)
         conditions = self._within(start, end)
         if symbols is not None:
             conditions.append(pl.col(self.contract.key).is_in(symbols))
@@ -176,7 +208,7 @@ class ArchiveSnapshot:
             storage_options=self._options,
             glob=False,
         )
-        return scan.filter(*conditions).select(wanted).collect() if conditions else scan.select(wanted).collect()
+        return scan.filter(*conditions).select(wanted) if conditions else scan.select(wanted)
 
     def _within(self, start: int | None, end: int | None) -> list[pl.Expr]:
         time = pl.col(self.contract.event_time)

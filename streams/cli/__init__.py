@@ -15,6 +15,7 @@ from streams.cli.backfill import app as _backfill
 from streams.cli.config import app as _config
 from streams.cli.conformance import app as _conformance
 from streams.cli.coordinator import coordinator
+from streams.cli.coverage import coverage
 from streams.cli.demo import demo
 from streams.cli.normalize import normalize
 from streams.cli.produce import produce
@@ -53,7 +54,7 @@ def _options(
     pass
 
 
-for _command in (up, down, status, demo, normalize, coordinator, worker, produce, tail):
+for _command in (up, down, status, demo, normalize, coordinator, worker, produce, tail, coverage):
     app.command()(_command)
 for _group in (_archive, _backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
     app.add_typer(_group)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 from contextlib import closing
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from streams.cli.asked import moment_of, symbols_of
 from streams.cli.backfill_proof import explain, verify
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
 from streams.cli.output import console
@@ -248,11 +247,11 @@ def _request(
     try:
         return BackfillRequest(
             dataset=dataset,
-            symbols=tuple(_symbols(symbols)),
-            start=_moment("--start", start, zone),
-            end=_moment("--end", end, zone),
+            symbols=tuple(symbols_of(symbols)),
+            start=moment_of("--start", start, zone),
+            end=moment_of("--end", end, zone),
             source=source,
-            as_of=None if as_of is None else _moment("--as-of", as_of, zone),
+            as_of=None if as_of is None else moment_of("--as-of", as_of, zone),
             target_rows=target_rows,
             urgent=urgent,
             requested_by=getpass.getuser(),
@@ -260,34 +259,6 @@ def _request(
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
-
-
-def _symbols(text: str) -> list[str]:
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--symbols {text}: the file cannot be read: {error}") from error
-    found = [symbol for symbol in (part.strip() for part in text.split(",")) if symbol]
-    if not found:
-        raise SettingsError("--symbols names no symbol: give at least one, such as --symbols BTC-USD,ETH-USD")
-    return sorted(set(found))
-
-
-def _moment(option: str, text: str, zone: str) -> datetime:
-    from zoneinfo import ZoneInfo
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option} {text}: give a day or a moment, such as 2024-01-31 or 2024-01-31T09:30Z"
-        ) from None
-    if moment.tzinfo is not None:
-        return moment
-    if zone != "UTC":
-        typer.echo(f"{option} {text} is read in the dataset's time zone, {zone}", err=True)
-    return moment.replace(tzinfo=ZoneInfo(zone))
 
 
 def _tell(job: JobStatus, as_json: bool) -> None:
