@@ -171,15 +171,14 @@ def make_chunk(
     )
     states.apply(result.delta)
     result = _without_unplaced(result, located)
-    keys = result.batch.column(job.contract.key).to_pylist()
+    keys: list[bytes] = result.batch.column(job.contract.key).cast(pa.binary()).to_pylist()
     times = numbers(result.batch.column(job.contract.event_time))
-    encoded = [key.encode() for key in keys]
     payloads = job.encoder.encode(result.batch)
-    where = {key: partition_of(key, job.partitions) for key in dict.fromkeys(keys)}
+    where = {key: partition_of(key.decode(), job.partitions) for key in set(keys)}
     newest = int(times.max()) * (NANOS // job.contract.time_units) if len(times) else None
     last, seen = _memory(states)
     return Chunk(
-        keys=encoded,
+        keys=keys,
         payloads=payloads,
         partitions=[where[key] for key in keys],
         quarantined=_refused(job, shard, rows, located.keys, numbered, result.rejected, now_ms),
@@ -193,7 +192,7 @@ def make_chunk(
             rejected=cursor.rejected + len(result.rejected),
             outside=cursor.outside + int(outside.sum()),
             dropped=cursor.dropped + len(result.dropped),
-            digest=add_rows(cursor.digest, encoded, payloads),
+            digest=add_rows(cursor.digest, keys, payloads),
             newest=max((n for n in (cursor.newest, newest) if n is not None), default=None),
             last=last,
             seen=seen,

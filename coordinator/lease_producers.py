@@ -16,6 +16,8 @@ from streams.transactions import TransactionalProducer
 
 __all__ = ["LeaseProducers"]
 
+_MOST = 32  # a producer takes some threads and 0.6 MB
+
 
 class LeaseProducers:
     """Any thread may use it.
@@ -56,7 +58,9 @@ class LeaseProducers:
         with self._lock:
             if place in self._held and place not in self._kept and not producer.open:
                 self._kept[place] = producer
-                return
+                if len(self._kept) <= _MOST:
+                    return
+                producer = self._kept.pop(next(iter(self._kept)))  # the one that was not needed for the longest time
         producer.close()
 
     def take_over(self, place: Place) -> None:
