@@ -129,12 +129,12 @@ class LeaseWriter:
         say = log.error if state is ShardState.FAILED else log.info
         say(f"seamless.backfill.{change.value}", **self.named(), rows=cursor.rows, error=error)
 
-    def bury(self) -> None:
+    def bury(self, why: str) -> None:
         """Send a record that is no shard to the dead letters as it is, and let its partition move on."""
         head, plane = self._lease.head, self._kit.plane
-        log.error("seamless.backfill.poison", **self.named(), offset=head.offset)
+        log.error("seamless.backfill.poison", **self.named(), offset=head.offset, error=why)
         self._producer.begin()
-        reason = [("error", b"the record is no BackfillShard")]
+        reason = [("error", f"the record is no BackfillShard: {why}".encode())]
         self._producer.send(plane.dlq, [head.payload], [None], [0], headers=reason)
         self._commit_offset("", ended=True)
 

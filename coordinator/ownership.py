@@ -73,7 +73,7 @@ Action = Open | ReadFrom | Pause | Resume
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The record at a partition's committed offset; `shard` is None if it cannot be decoded."""
+    """The record at a partition's committed offset; `shard` is None if it cannot be decoded, or not yet."""
 
     offset: int
     shard: Shard | None

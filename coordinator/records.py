@@ -127,6 +127,10 @@ class ControlPlane:
         """Return the record of a shard that failed; its `error` says why."""
         return Outgoing(self.dlq, self._dlq.encode(shard.to_avro()), shard.id.encode(), 0)
 
+    def knows(self, payload: bytes) -> bool:
+        """Whether the registry need not be asked for the schema of a shard's record."""
+        return self._shard.knows(payload)
+
     def decode_shard(self, payload: bytes) -> Shard:
         """Return the shard of a record of a queue or of the dead-letter topic; errors are those of `decode`."""
         return _made(Shard.from_avro, Shard, self._shard.decode(payload))

@@ -18,6 +18,7 @@ from coordinator.source import SourceError
 from streams.clock import monotonic, now_ms
 from streams.errors import BrokerError, SeamlessError
 from streams.log import get_logger
+from streams.registry import RegistryUnavailable
 from streams.transactions import TransactionAborted
 
 __all__ = ["Outcome", "SlotRun", "SlotStalled", "StopReason"]
@@ -156,8 +157,7 @@ class SlotRun:
         outcome = Outcome(lease.place, lease.grant)
         try:
             self._writer.ready()
-            self._work()
-            outcome = replace(outcome, ended=True)
+            outcome = replace(outcome, ended=self._work())
         except _Stopped:
             outcome = replace(outcome, refused=self._left())
         except TransactionAborted as aborted:
@@ -170,12 +170,12 @@ class SlotRun:
             self._writer.close(keep=outcome.ended)
             self._report(outcome)
 
-    def _work(self) -> None:
+    def _work(self) -> bool:
+        """Do the shard; return whether the offset after it is committed."""
         shard, writer = self.lease.head.shard, self._writer
         self._beat = monotonic()
         if shard is None:
-            writer.bury()
-            return
+            return self._bury()
         try:
             # Known before anything can end the shard: whoever goes on with it goes on from what is said at its end.
             try:
@@ -190,6 +190,18 @@ class SlotRun:
             self._end(shard, ShardState.FAILED, str(error))
         except _Ended as ended:
             self._end(shard, ended.state, ended.error)
+        return True
+
+    def _bury(self) -> bool:
+        """Bury the record, unless it is a shard after all (of a newer release), or nobody can tell now."""
+        try:
+            self._kit.plane.decode_shard(self.lease.head.payload)
+        except RegistryUnavailable as error:
+            log.warning("seamless.backfill.waiting", **self._writer.named(), error=str(error))
+        except Exception as error:  # whatever the codec finds wrong with it
+            self._writer.bury(str(error))
+            return True
+        return False
 
     def _end(self, shard: Shard, state: ShardState, error: str | None) -> None:
         if self._stop.is_set():  # whoever told it to stop may have given the lease away

@@ -110,6 +110,7 @@ class SlotKit:
         self.producers = LeaseProducers(self.producer_config, self.transaction_deadline_s)
         self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._preparing = threading.Lock()  # held for as long as a registry that is away keeps whoever asks it waiting
 
     def producer_config(self, place: Place) -> dict[str, Any]:
         """Return the configuration of the producer that writes under a partition's lease."""
@@ -141,7 +142,10 @@ class SlotKit:
             SeamlessError: as `ShardJob.prepare`.
         """
         key = (shard.dataset, shard.contract_version)
-        with self._lock:
+        known = self._jobs.get(key)
+        if known is not None:
+            return known
+        with self._preparing:
             found = self._jobs.get(key)
             if found is None:
                 job = ShardJob.prepare(

@@ -37,7 +37,7 @@ from streams.health import Health
 from streams.lease import LeaseToken, NotAMember
 from streams.log import get_logger
 from streams.metrics import Metrics
-from streams.registry import Registry, RegistryUnavailable
+from streams.registry import Registry
 from streams.settings import Settings
 
 __all__ = ["Worker"]
@@ -165,10 +165,10 @@ class Worker:
             self._perform(self._ownership.delivered(record.place, self._head(record.offset, record.payload)))
 
     def _head(self, offset: int, payload: bytes) -> Head:
+        if not self._plane.knows(payload):  # a slot asks the registry, which may keep this thread waiting
+            return Head(offset, None, payload)
         try:
             return Head(offset, self._plane.decode_shard(payload), payload)
-        except RegistryUnavailable:
-            raise
         except Exception as error:  # whatever the codec finds wrong with it
             log.warning("shard_unreadable", offset=offset, error=str(error))
             return Head(offset, None, payload)

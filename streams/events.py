@@ -43,6 +43,11 @@ class EventCodec:
         """Return the framed record; times are aware datetimes, or integers in the schema's unit."""
         return self._own.encode_one(datum)
 
+    def knows(self, payload: bytes) -> bool:
+        """Whether a record can be decoded, or refused, without asking the registry."""
+        identifier = schema_id(payload)
+        return identifier is None or identifier in self._codecs
+
     def decode(self, payload: bytes) -> dict[str, Any]:
         """Return the datum of a framed record, written with any version of the schema; times are aware datetimes.
 
