@@ -8,7 +8,15 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, IsolationLevel, KafkaError, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -169,11 +177,18 @@ class Feed:
 
     def _ends(self, stable: bool) -> dict[Place, int]:
         if not self._connected:
-            connect(self._admin, self._plane.progress)
+            for topic in dict.fromkeys(place.topic for place in self._places):
+                connect(self._admin, topic)
             self._connected = True
         asked = self._ask(self._places, _REQUEST_SECONDS, stable=stable)
         wait(asked.values())  # a client that is let go while it waits for answers may crash
-        return {(p.topic, p.partition): int(f.result().offset) for p, f in asked.items()}
+        try:
+            return {(p.topic, p.partition): int(f.result().offset) for p, f in asked.items()}
+        except KafkaException:
+            # After a broker came back, the client may ask as if nothing had happened and be refused for minutes
+            # (FENCED_LEADER_EPOCH): it has to be told to look at the topics anew.
+            self._connected = False
+            raise
 
     def _follow(self) -> None:
         try:
