@@ -116,12 +116,12 @@ class PhaseRun:
         budget = self._budget()
         if budget.seconds == 0 and budget.limit != 0 and not self._hold:
             return self._cut(budget, target.timeout(0.0))
-        pending = target.start(call, budget.seconds)
+        pending = self._begun(call, target, patient=budget.seconds is None)
         if isinstance(pending, Timeout):
-            timeout = self._cut(budget, pending)
-            if not self._hold:
+            timeout = self._cut(budget, target.timeout(budget.seconds or 0.0, refused=pending.refused))
+            pending = self._begun(call, target, patient=True) if self._hold else timeout
+            if isinstance(pending, Timeout):
                 return timeout
-            pending = self._in_turn(call, target)
         try:
             if not self._account.switch.wait(pending, self._budget().seconds):
                 timeout = self._cut(budget, target.timeout(budget.seconds or 0.0))
@@ -179,10 +179,14 @@ class PhaseRun:
         kind = _KINDS[self._phase]
         return self._account.around.calls.target(kind, self._account.around.where.get(kind, ""))
 
-    def _in_turn(self, call: Callable[[], T], target: Target) -> Pending[T]:
-        while isinstance(pending := target.start(call, _TURN_S), Timeout):
-            self._account.switch.pause(_TURN_S)
-        return pending
+    def _begun(self, call: Callable[[], T], target: Target, *, patient: bool) -> Pending[T] | Timeout:
+        """Begin a call when it is its turn; a Timeout if that is not within the budget, unless one is patient."""
+        while True:
+            left = _TURN_S if patient else self._budget().seconds or 0.0
+            pending = target.start(call, min(left, _TURN_S))
+            if not isinstance(pending, Timeout) or (not patient and (pending.refused or left <= _TURN_S)):
+                return pending
+            self._account.switch.pause(_TURN_S if pending.refused else 0.0)
 
     def _cut(self, budget: Budget, timeout: Timeout) -> Timeout:
         self._account.timed_out(timeout)

@@ -505,6 +505,37 @@ def test_a_stop_ends_a_wait_that_holds(real: Given, hanging: Hanging) -> None:
     assert ("total", "hold") not in real.outcomes
 
 
+def test_a_stop_ends_the_wait_for_a_turn(real: Given, hanging: Hanging) -> None:
+    real.calls = Calls(most_running=1)
+    target = real.calls.target("broker")
+    target.start(hanging, 5.0)
+    phases = real.phases(max_wait_live=60)
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            fetch(phases, lambda: "rows", "live_wait")
+        except Stopped as error:
+            errors.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert not real.told
+    phases.stop()
+    reader.join(20)
+    assert len(errors) == 1
+
+
+def test_a_call_that_gets_no_turn_in_time_is_left_out_with_the_reason(real: Given, hanging: Hanging) -> None:
+    real.calls = Calls(most_running=1)
+    real.calls.target("broker").start(hanging, 5.0)
+    phases = real.phases(max_wait_live=0.4, on_violation="partial_fill")
+    took, (result, report) = quickest(lambda: fetch(phases, lambda: "rows", "live_wait"), 0.45, times=1)
+    assert isinstance(result, Timeout)
+    assert took >= 0.4
+    assert report.reasons == {"live_wait": "the broker gave no answer within 0.4 s"}
+
+
 def test_a_stop_ends_the_pauses_between_tries(real: Given) -> None:
     phases = real.phases(retry_backoff=30, on_violation="hold")
     flaky = Flaky(99)
