@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from streams.archive.archiver import Archiver
+from streams.archive.maintenance import care_for
 from streams.errors import SeamlessError, SettingsError
 from streams.garbage import calm_garbage_collection
 from streams.health import Health, HealthServer, Status
@@ -58,6 +59,9 @@ def run_archivers(
             log.info("archiver_started", world=settings.world, datasets=list(datasets), url=settings.archive.url,
                      metrics=server.url)  # fmt: skip
             threads = [threading.Thread(target=work, args=(a,), name=a.dataset) for a in archivers]
+            for archiver in archivers:
+                arguments = (archiver, settings, metrics, stop)
+                threading.Thread(target=care_for, args=arguments, name=f"care {archiver.dataset}", daemon=True).start()
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -13,13 +13,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from schemas.columns import arrow_type, neutral
 from schemas.contract import Contract
 from streams.archive.fingerprint import Fingerprint
-from streams.archive.layout import AS_OF, SYSTEM, Layout, Source, sources_of
+from streams.archive.layout import AS_OF, OFFSET, PARTITION, SYSTEM, TOPIC, Layout, Source, sources_of
 from streams.archive.newest import newest_rows, only_rows
 from streams.archive.pruning import files_with
 from streams.archive.table import DatasetTable, Snapshot
@@ -82,6 +84,7 @@ class ArchiveSnapshot:
         positions: for each partition of the two topics, the offset up to which (and without which) the snapshot holds
             everything; what is not in it was never archived.
         files: a row per file with its statistics.
+        url: where the table is.
     """
 
     def __init__(self, snapshot: Snapshot, settings: Settings, dataset: str) -> None:
@@ -92,8 +95,7 @@ class ArchiveSnapshot:
         self.positions: dict[Source, int] = snapshot.positions(sources_of(settings.world, dataset, wanted.partitions))
         self.files = snapshot.files()
         self._schema = pl.DataFrame(self.layout.schema.empty_table()).schema
-        self._url = snapshot.table.table_uri.rstrip("/").removeprefix("file://")
-        self._options = settings.archive.storage_options()
+        self.url, self._options = snapshot.url, snapshot.options
         # Whether any read has found two rows of one identity: then the next ones expect it.
         self._corrected = False
 
@@ -158,6 +160,12 @@ class ArchiveSnapshot:
 
         return within(deadline, read, f"reading the symbols of {self.dataset} from the archive")
 
+    def offsets(self) -> dict[tuple[str, int], npt.NDArray[np.int64]]:
+        """Return the offsets of all rows by topic (`history`, `normalized`) and partition, older ones too."""
+        rows = self._scan([TOPIC, PARTITION, OFFSET], None, None, None, None)
+        parts = rows.partition_by([TOPIC, PARTITION], as_dict=True)
+        return {(str(t), int(p)): part[OFFSET].to_numpy().astype(np.int64) for (t, p), part in parts.items()}
+
     def span(self) -> tuple[int, int] | None:
         """Return where the first row is and where the last one, nanoseconds since the epoch, by the table's statistics.
 
@@ -200,7 +208,7 @@ class ArchiveSnapshot:
             conditions.append(pl.col(AS_OF) <= as_of)
         schema = {name: kind for name, kind in self._schema.items() if name != self.layout.period}
         scan = pl.scan_parquet(
-            [f"{self._url}/{path}" for path in files["path"]],
+            [f"{self.url}/{path}" for path in files["path"]],
             schema=schema,
             hive_partitioning=False,
             missing_columns="insert",

@@ -24,7 +24,7 @@ from streams.durations import duration_ns
 from streams.errors import ArchiveError, ArchiveUnavailable
 from streams.settings import Settings
 
-__all__ = ["CommitRefused", "DatasetTable", "Move", "Snapshot"]
+__all__ = ["CommitRefused", "DatasetTable", "Move", "Snapshot", "explained"]
 
 CONTRACT, CONTRACT_VERSION = "seamless.contract", "seamless.contract_version"
 ROW_GROUP = 65_536
@@ -63,9 +63,9 @@ class DatasetTable:
         Raises:
             ArchiveUnavailable: if the storage cannot be reached.
         """
-        with _explained(self.url):
+        with explained(self.url):
             try:
-                return Snapshot(DeltaTable(self.url, storage_options=self._options), self.url)
+                return Snapshot(DeltaTable(self.url, storage_options=self._options), self.url, self._options)
             except TableNotFoundError:
                 return None
 
@@ -86,7 +86,7 @@ class DatasetTable:
             "delta.logRetentionDuration": _interval(self._archive.keep_versions),
             "delta.deletedFileRetentionDuration": _interval(self._archive.keep_removed),
         }
-        with _explained(self.url):
+        with explained(self.url):
             try:
                 made = DeltaTable.create(
                     self.url,
@@ -98,7 +98,7 @@ class DatasetTable:
                     storage_options=self._options,
                     raise_if_key_not_exists=False,
                 )
-                return Snapshot(made, self.url)
+                return Snapshot(made, self.url, self._options)
             except DeltaError:
                 found = self.load()  # Another archiver was faster.
                 if found is None:
@@ -111,11 +111,12 @@ class Snapshot:
 
     Attributes:
         table: delta-rs's own.
+        url, options: where it is, and the options of the storage, secrets in the clear.
         contract, contract_version: the newest under which rows were written here.
     """
 
-    def __init__(self, table: DeltaTable, url: str) -> None:
-        self.table, self._url = table, url
+    def __init__(self, table: DeltaTable, url: str, options: dict[str, str] | None) -> None:
+        self.table, self.url, self.options = table, url, options
         self._read_contract()
 
     @property
@@ -136,13 +137,13 @@ class Snapshot:
 
     def position(self, source: Source) -> int | None:
         """Return the offset to go on from in a partition; None if nothing of it was ever committed."""
-        with _explained(self._url):  # It is looked up in the log.
+        with explained(self.url):  # It is looked up in the log.
             return self.table.transaction_version(app_id(source))
 
     def refresh(self) -> int:
         """Move to the newest version of the table, and return its number; ArchiveUnavailable if it cannot be read."""
         before = self.version
-        with _explained(self._url):
+        with explained(self.url):
             self.table.update_incremental()
         if self.version != before:
             self._read_contract()
@@ -155,7 +156,7 @@ class Snapshot:
 
     def files(self) -> pl.DataFrame:
         """Return a row per file: path, size_bytes, num_records, `partition.*`, and `min.*` and `max.*` of columns."""
-        with _explained(self._url):
+        with explained(self.url):
             return pl.DataFrame(pa.table(self.table.get_add_actions(flatten=True)))
 
     def commit(self, rows: pa.Table | None, moves: Mapping[Source, Move]) -> None:
@@ -176,7 +177,7 @@ class Snapshot:
             app_transactions=[Transaction(app_id(source), move.to) for source, move in moves.items()],
             max_commit_retries=_COMMIT_RETRIES,
         )
-        with _explained(self._url):
+        with explained(self.url):
             try:
                 if rows is None or not rows.num_rows:
                     period = self.table.metadata().partition_columns
@@ -187,7 +188,7 @@ class Snapshot:
             except CommitFailedError as error:
                 raise CommitRefused(str(error)) from error
             except SchemaMismatchError as error:
-                raise ArchiveError(f"{self._url}: rows do not fit the table: {error}") from error
+                raise ArchiveError(f"{self.url}: rows do not fit the table: {error}") from error
 
     def adopt(self, contract: Contract, version: int) -> None:
         """Note a newer version of the contract, which reads of the table from now on have the columns of.
@@ -196,7 +197,7 @@ class Snapshot:
             CommitRefused, ArchiveUnavailable: as `commit`.
         """
         properties = {CONTRACT: _as_text(contract), CONTRACT_VERSION: str(version)}
-        with _explained(self._url):
+        with explained(self.url):
             try:
                 self.table.alter.set_table_properties(properties, raise_if_not_exists=False)
                 self.table.update_incremental()
@@ -224,14 +225,14 @@ class Snapshot:
         text, number = configuration.get(CONTRACT), configuration.get(CONTRACT_VERSION)
         if text is None or number is None:
             raise ArchiveError(
-                f"{self._url} is a Delta table of something else: it names no contract. Choose another "
+                f"{self.url} is a Delta table of something else: it names no contract. Choose another "
                 "seamless.archive.url"
             )
         self.contract, self.contract_version = Contract.parse(json.loads(text)), int(number)
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def explained(url: str) -> Iterator[None]:
     """Tell errors of the storage from those that are ours."""
     try:
         yield

@@ -9,17 +9,13 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.archive_tables import info, optimize, verify
 from streams.cli.context import ConfigOption, WorldOption, settings_from
 from streams.leaving import leave
 
 __all__ = ["app"]
 
 app = typer.Typer(name="archive", help="Rows kept for good, in Delta tables.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `run` a command of a group."""
 
 
 @app.command()
@@ -50,3 +46,7 @@ def run(
         signal.signal(name, lambda *_: stop.set())
     datasets = dataset or sorted(settings.datasets)
     leave(1 if run_archivers(settings, datasets, stop, until_end=until_end, accept_loss=accept_loss) else 0)
+
+
+for _command in (info, optimize, verify):
+    app.command()(_command)

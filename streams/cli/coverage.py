@@ -16,7 +16,7 @@ from streams.cli.output import console
 if TYPE_CHECKING:
     from streams.archive.coverage import SymbolCoverage
 
-__all__ = ["coverage"]
+__all__ = ["coverage", "short_time"]
 
 _CELLS = 60
 _MARKS = {"complete": ("█", "green"), "holed": ("▒", "yellow"), "missing": ("·", "red")}
@@ -88,7 +88,7 @@ def _draw(dataset: str, found: Iterable[SymbolCoverage]) -> None:
     if not rows:
         out.print(f"{dataset}: the archive has no symbol")
         return
-    out.print(f"{dataset}, {_short(rows[0].start)} to {_short(rows[0].end)}: {len(rows):,} symbols")
+    out.print(f"{dataset}, {short_time(rows[0].start)} to {short_time(rows[0].end)}: {len(rows):,} symbols")
     table = Table("symbol", "", "there", "missing", "holes", box=None, pad_edge=False)
     for name in ("there", "missing", "holes"):
         next(c for c in table.columns if c.header == name).justify = "right"
@@ -110,6 +110,7 @@ def _iso(nanos: int) -> str:
     return f"{text}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
 
 
-def _short(nanos: int) -> str:
+def short_time(nanos: int) -> str:
+    """Return a time (nanoseconds since the epoch) to the minute, a midnight as its day."""
     text = datetime.fromtimestamp(nanos // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M")
     return text.removesuffix(" 00:00")

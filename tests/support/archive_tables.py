@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from streams.archive.layout import SYSTEM, Layout, Source
 from streams.archive.table import DatasetTable, Move, Snapshot
 from streams.settings import Settings, load_settings
 
-__all__ = ["FakeArchive", "Stored", "archive_settings", "stored_rows"]
+__all__ = ["FakeArchive", "Stored", "archive_settings", "stored_rows", "wider"]
 
 Row = Mapping[str, Any]
 
@@ -78,3 +79,11 @@ class FakeArchive:
         """Write under a newer contract from now on."""
         self.contract, self.layout = contract, Layout(contract, self.layout.period)
         self._snapshot.adopt(contract, version)
+
+
+def wider(contract: Contract) -> Contract:
+    """Return a contract with two more fields."""
+    schema: dict[str, Any] = copy.deepcopy(dict(contract.schema))
+    schema["fields"].insert(-1, {"name": "trades", "type": "long", "default": 7})
+    schema["fields"].insert(-1, {"name": "note", "type": ["null", "string"], "default": None})
+    return Contract.parse(schema)

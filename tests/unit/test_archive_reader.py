@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +12,14 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from schemas.contract import Contract, load_contract
+from schemas.contract import load_contract
 from streams.archive.layout import Source
 from streams.archive.pruning import files_with
 from streams.archive.reader import ArchiveReader, nanoseconds
 from streams.archive.within import within
 from streams.clock import Deadline, monotonic
 from streams.errors import ArchiveError, ArchiveUnavailable, SettingsError
-from tests.support.archive_tables import FakeArchive, Stored, archive_settings
+from tests.support.archive_tables import FakeArchive, Stored, archive_settings, wider
 from tests.support.bars import START, good_bar
 
 MINUTE_NS = 60_000_000_000
@@ -95,13 +94,6 @@ def test_a_read_as_of_a_moment_is_to_the_byte_what_was_read_then(archive: FakeAr
     assert now.frame["open"].to_list()[2:7] == [100.0, 200.0, 200.0, 200.0, 100.0]
     assert reader.read("bars", as_of=999_000_000).frame.height == 0
     assert reader.read("bars", as_of=datetime.fromtimestamp(2, UTC)).fingerprint == now.fingerprint
-
-
-def wider(contract: Contract) -> Contract:
-    schema: dict[str, Any] = copy.deepcopy(dict(contract.schema))
-    schema["fields"].insert(-1, {"name": "trades", "type": "long", "default": 7})
-    schema["fields"].insert(-1, {"name": "note", "type": ["null", "string"], "default": None})
-    return Contract.parse(schema)
 
 
 def test_rows_of_an_earlier_version_have_the_defaults_of_what_was_added(
