@@ -24,6 +24,10 @@ from streams.settings import BackfillSettings, Settings
 __all__ = ["Guards", "LeaseLog", "Orders", "PreparedJob", "SlotKit", "transactional_id"]
 
 
+_LONGEST_TRANSACTION_S = 30.0
+_ANSWER_S = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class Guards:
     """The three guards of a lease; tests switch one off to show what it guards, nothing else ever does.
@@ -86,7 +90,6 @@ class SlotKit:
 
     captured_epochs: bool | None = None
 
-    transaction_deadline_s = 30.0
     limits: BackfillSettings
 
     def __init__(
@@ -107,7 +110,10 @@ class SlotKit:
         self._settings, self._registry = settings, registry
         self._guards, self._fresh_token = guards, fresh_token
         self._jobs: dict[tuple[str, int], PreparedJob] = {}
-        self.producers = LeaseProducers(self.producer_config, self.transaction_deadline_s)
+        # By then the broker has aborted the transaction, and nothing is gained by waiting for its commit: after an
+        # outage of seconds, slots were seen to wait for half a minute.
+        deadline_s = min(_LONGEST_TRANSACTION_S, self.limits.transaction_timeout_ms / 1_000 + _ANSWER_S)
+        self.producers = LeaseProducers(self.producer_config, deadline_s)
         self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
         self._preparing = threading.Lock()  # held for as long as a registry that is away keeps whoever asks it waiting
