@@ -25,7 +25,7 @@ from coordinator.shards import Shard
 from streams.lease import LeaseToken
 from streams.positions import PositionGuard
 
-__all__ = ["Action", "Head", "Lease", "Open", "Ownership", "Pause", "Place", "ReadFrom", "Resume"]
+__all__ = ["Action", "Head", "Lease", "Open", "Ownership", "Pause", "Place", "ReadFrom"]
 
 
 _OTHERS_FIRST = 10  # shards that may be claimed before one whose last claim came to nothing
@@ -61,14 +61,7 @@ class Pause:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Fetch on."""
-
-    place: Place
-
-
-Action = Open | ReadFrom | Pause | Resume
+Action = Open | ReadFrom | Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +178,11 @@ class Ownership:
         self._guard(place).expect(place.partition, committed)
         return [ReadFrom(place, committed)]
 
+    def waits_for(self, place: Place, grant: int) -> bool:
+        """Whether what is committed was asked for under this grant, and has not been told yet."""
+        owned = self._owned.get(place)
+        return owned is not None and owned.grant == grant and owned.state is _State.OPENING
+
     def delivered(self, place: Place, head: Head) -> list[Action]:
         """Judge a record: the one that follows the committed offset is the partition's head, no other."""
         owned = self._owned.get(place)
@@ -289,10 +287,6 @@ class Ownership:
     def places(self) -> list[Place]:
         """Return the partitions that are ours."""
         return list(self._owned)
-
-    def idle(self) -> bool:
-        """Whether nothing is claimed, about to be, or unknown."""
-        return all(owned.state is _State.READING for owned in self._owned.values())
 
     def behind(self, place: Place, end: int) -> int:
         """Return how many records lie between what is committed and an end, transactions' own marks among them."""

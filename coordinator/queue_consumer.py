@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from coordinator.ownership import Pause, Place, ReadFrom, Resume
+from coordinator.ownership import Pause, Place, ReadFrom
 from streams.clients import consumer_config
 from streams.errors import BrokerError
 from streams.lease import LeaseToken, NotAMember, read_token
@@ -120,16 +120,14 @@ class QueueConsumer:
             else:
                 log.warning("consumer_error", error=error.str())
 
-    def perform(self, action: ReadFrom | Pause | Resume) -> None:
+    def perform(self, action: ReadFrom | Pause) -> None:
         """Do what was decided about a partition that is assigned."""
         queue, partition = action.place
         if isinstance(action, ReadFrom):
             self._moved.add(action.place)
             read_from(self._consumer, TopicPartition(queue, partition, action.offset))
-        elif isinstance(action, Pause):
-            self._consumer.pause([TopicPartition(queue, partition)])
         else:
-            self._consumer.resume([TopicPartition(queue, partition)])
+            self._consumer.pause([TopicPartition(queue, partition)])
 
     def token(self) -> LeaseToken | None:
         """Return the group's metadata as they are now, None while this process is no member."""

@@ -213,10 +213,10 @@ class Worker:
         self._perform(asked, again=slot is None or slot.stopping is None)
 
     def _go_on(self, opened: Opened) -> None:
-        if opened.error is not None:
-            if opened.place in self._ownership.places():
-                raise opened.error
+        if not self._ownership.waits_for(opened.place, opened.grant):
             return
+        if opened.error is not None:
+            raise opened.error
         self._suspects.pop(opened.place, None)
         self._perform(self._ownership.opened(opened.place, opened.grant, opened.offset, opened.cursor))
 

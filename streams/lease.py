@@ -55,6 +55,6 @@ def read_token(metadata: bytes) -> LeaseToken:
     start = len(_PREFIX) + _GENERATION.size
     epoch: int = _GENERATION.unpack_from(metadata, len(_PREFIX))[0]
     group, member = metadata[start:].split(b"\0")[:2]
-    if epoch < 0 or not member:
+    if epoch <= 0 or not member:  # 0 while it joins
         raise NotAMember("this process is not (yet) a member of its consumer group, so it must not commit")
     return LeaseToken(metadata, group.decode(), member.decode(), epoch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from typing import Annotated
@@ -32,9 +31,9 @@ def worker(
 
     SIGTERM and Ctrl-C drain: chunks under way are left at their cursor, and another worker goes on there.
     """
-    # Polars' allocator keeps what it frees for ten seconds; a worker that reads one file after the other grows by that.
-    # It looks here when polars is imported.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    from coordinator.worker_memory import stay_small
+
+    stay_small()
     from coordinator.worker_process import run_worker
 
     settings = settings_from(config, world)
