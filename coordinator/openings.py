@@ -63,10 +63,10 @@ class Openings:
     ) -> None:
         self._settings, self._group = settings, group
         self._release, self._untouched, self._report, self._deadline_s = release, untouched, report, deadline_s
-        # It never joins. That it reads committed offsets only is a guard, too: one that an open transaction may still move
-        # is not told, so a zombie's pending chunk cannot land behind the cursor that was read here. An AdminClient is of
-        # no use: when the broker is killed, it may wait in vain for the group's coordinator ever after, or end the
-        # process by an assertion (librdkafka's issue 4605).
+        # It never joins. That it reads committed offsets only is a guard, too: one that an open transaction may still
+        # move is not told, so a zombie's pending chunk cannot land behind the cursor that was read here. An AdminClient
+        # is of no use: when the broker is killed, it may wait in vain for the group's coordinator ever after, or end
+        # the process by an assertion (librdkafka's issue 4605).
         self._asker = Consumer(consumer_config(settings, group))
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="openings")
         self._closing = threading.Event()
