@@ -18,7 +18,8 @@ COPY locks/runtime.txt /tmp/
 RUN pip install --no-cache-dir --require-hashes -r /tmp/runtime.txt && rm /tmp/runtime.txt
 COPY --from=build /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl && rm -r /tmp/wheels
-RUN useradd --system --uid 10001 --create-home seamless
+# A new volume takes the owner of the folder that it is mounted over.
+RUN useradd --system --uid 10001 --create-home seamless && install -d -o seamless /var/lib/seamless/archive
 USER seamless
 WORKDIR /home/seamless
 ENTRYPOINT ["seamless"]

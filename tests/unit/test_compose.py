@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
-OURS = ("coordinator", "normalizer", "setup", "worker")
+OURS = ("archiver", "coordinator", "normalizer", "setup", "worker")
 
 KAFKA_PLACES = {
     "KAFKA_ADVERTISED_LISTENERS",
@@ -112,7 +112,7 @@ def test_our_processes_get_settings_that_are_accepted(name: str) -> None:
     assert mounted in service["volumes"]
 
 
-@pytest.mark.parametrize("name", ["normalizer", "worker"])
+@pytest.mark.parametrize("name", ["archiver", "normalizer", "worker"])
 def test_a_process_is_asked_for_its_health_where_it_serves_it(name: str) -> None:
     service = SERVICES[name]
     port = service["environment"]["SEAMLESS_METRICS__PORT"]
@@ -160,6 +160,14 @@ def test_data_is_kept_in_named_volumes() -> None:
     (volume,) = SERVICES["kafka"]["volumes"]
     assert volume == f"kafka-data:{folder}"
     assert "kafka-data" in COMPOSE["volumes"]
+
+
+def test_the_archive_is_kept_in_a_named_volume_that_its_process_may_write() -> None:
+    archiver = SERVICES["archiver"]
+    url = archiver["environment"]["SEAMLESS_ARCHIVE__URL"]
+    assert f"archive-data:{url}" in archiver["volumes"]
+    assert "archive-data" in COMPOSE["volumes"]
+    assert f"-o seamless {url}" in DOCKERFILE
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
