@@ -49,4 +49,6 @@ def _array(field: dict[str, Any], column: Any, count: int) -> pa.Array:
         return pa.array(np.full(count, field["default"]))
     declared = field["type"]
     unit = _UNITS.get(declared.get("logicalType", "")) if isinstance(declared, dict) else None
-    return pa.array(column[:count], pa.timestamp(unit) if unit else None)
+    array = pa.array(column[:count], pa.timestamp(unit) if unit else None)
+    # Millions of texts come in pieces.
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
