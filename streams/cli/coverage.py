@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage", "short_time"]
 
-_CELLS = 60
+_CELLS, _FEWEST_CELLS = 60, 10
+_NUMBERS_WIDTH = 36
 _MARKS = {"complete": ("█", "green"), "holed": ("▒", "yellow"), "missing": ("·", "red")}
 
 
@@ -92,9 +93,11 @@ def _draw(dataset: str, found: Iterable[SymbolCoverage]) -> None:
     table = Table("symbol", "", "there", "missing", "holes", box=None, pad_edge=False)
     for name in ("there", "missing", "holes"):
         next(c for c in table.columns if c.header == name).justify = "right"
+    # A strip that does not fit beside the symbols and the numbers would be cut off, and with it its newest part.
+    width = max(_FEWEST_CELLS, min(_CELLS, out.width - max(len(row.symbol) for row in rows) - _NUMBERS_WIDTH))
     for row in rows:
         cells = Text()
-        for state in strip(row, _CELLS):
+        for state in strip(row, width):
             mark, style = _MARKS[state]
             cells.append(mark, style)
         missing = row.expected - row.present

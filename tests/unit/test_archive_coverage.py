@@ -129,13 +129,21 @@ def config_of(archive: FakeArchive, folder: Path) -> str:
 
 
 def test_the_command_draws_a_strip_per_symbol(archive: FakeArchive, tmp_path: Path) -> None:
-    shown = CliRunner().invoke(app, ["coverage", "bars", "--config", config_of(archive, tmp_path)])
+    wide = {"COLUMNS": "120"}
+    shown = CliRunner().invoke(app, ["coverage", "bars", "--config", config_of(archive, tmp_path)], env=wide)
     assert shown.exit_code == 0, shown.output
     lines = {line.split()[0]: line for line in shown.output.splitlines() if line[:3] in {"AAA", "BBB"}}
     assert "█" * 60 in lines["AAA"]
     assert "100.0%" in lines["AAA"]
     assert "·" * 17 in lines["BBB"]
     assert "70.0%" in lines["BBB"]
+
+
+def test_a_narrow_terminal_gets_a_shorter_strip_and_all_of_it(archive: FakeArchive, tmp_path: Path) -> None:
+    narrow = {"COLUMNS": "70"}
+    shown = CliRunner().invoke(app, ["coverage", "bars", "--config", config_of(archive, tmp_path)], env=narrow)
+    assert "…" not in shown.output
+    assert "70.0%" in shown.output
 
 
 def test_the_command_gives_ranges_as_json(archive: FakeArchive, tmp_path: Path) -> None:
