@@ -195,6 +195,16 @@ def test_closing_ends_the_pause_before_another_try(place: Place) -> None:
     assert place.dropped == {"closed": 1}
 
 
+@pytest.fixture
+def everything_is_logged() -> Iterator[None]:
+    """Other tests of the same process may have left the log at a level of theirs."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("everything_is_logged")
 def test_what_is_dropped_is_logged_once_a_minute_with_the_numbers(place: Place) -> None:
     queue = place.queue(most=0)
     with structlog.testing.capture_logs() as logged:
