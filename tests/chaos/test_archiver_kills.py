@@ -166,3 +166,37 @@ def test_eight_kills_lose_and_double_nothing(made: World, tmp_path: Path, capsys
 @pytest.mark.timeout(1_800)
 def test_fifty_kills_lose_and_double_nothing(made: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert survive(made, tmp_path, capsys, kills=50, seed=5)["killed"] == 50
+
+
+@pytest.mark.timeout(400)
+def test_a_broker_that_is_killed_and_comes_back_costs_no_row_and_no_process(tmp_path: Path) -> None:
+    with EmbeddedStack(tmp_path / "stack", die_with_parent=True) as stack:
+        world = make_archive_world(stack, "outage", tmp_path, archive=ARCHIVE)
+        pair, minute = Pair(world, tmp_path), 0
+
+        def more() -> None:
+            nonlocal minute
+            writer = Writer(world)
+            writer.live(bars(SYMBOLS, range(minute, minute + 20)))
+            writer.live(bars(SYMBOLS, range(minute, minute + 5)), abort=True)
+            writer.history(bars(SYMBOLS, range(-minute - 20, -minute)), as_of=minute)
+            writer.close()
+            minute += 20
+
+        def complete() -> bool:
+            return coordinates(archived(world)).keys() == written_coordinates(world)
+
+        try:
+            more()
+            until(complete, 120, "the first rows", pair.outputs)
+            for _ in range(2):
+                more()
+                stack.kill_broker()
+                stack.restart_broker()
+                more()
+                until(complete, 120, "the rows after the outage", pair.outputs)
+            assert all(process.alive() for process in pair.processes), pair.outputs()
+            assert set(coordinates(archived(world)).values()) == {1}
+        finally:
+            pair.end()
+            world.registry.close()

@@ -13,7 +13,9 @@ import pytest
 from deltalake import DeltaTable
 
 from schemas.contract import load_contract
+from streams.archive.fingerprint import fingerprint
 from streams.archive.layout import Source
+from streams.archive.pieces import pieces
 from streams.archive.pruning import files_with
 from streams.archive.reader import ArchiveReader, nanoseconds
 from streams.archive.within import within
@@ -195,3 +197,21 @@ def test_a_moment_without_a_zone_is_refused() -> None:
     with pytest.raises(SettingsError, match="no time zone"):
         nanoseconds(datetime(2024, 1, 1))  # noqa: DTZ001
     assert nanoseconds(datetime(2024, 1, 1, 0, 0, 0, 5, tzinfo=UTC)) == 1_704_067_200_000_005_000
+
+
+@pytest.mark.parametrize("rows", [1, 7, 30, 10_000])
+def test_a_range_in_pieces_is_the_range(archive: FakeArchive, reader: ArchiveReader, rows: int) -> None:
+    """Bars are dense in two places, with nothing for a year between."""
+    year = 365 * 1_440
+    archive.add(*bars("AAA", range(50), offset=0), *bars("BBB", range(50), offset=50))
+    archive.add(*bars("AAA", range(year, year + 40), offset=100), *bars("AAA", range(5), offset=140, as_of=2_000))
+    snapshot = reader.snapshot("bars")
+    assert snapshot is not None
+    whole = snapshot.read()
+    found = list(pieces(snapshot, rows=rows))
+    assert pl.concat([piece.frame for piece in found]).equals(whole.frame)
+    assert all(0 < piece.frame.height <= 4 * rows for piece in found)
+    assert fingerprint(whole.contract, 1, [piece.arrow() for piece in found]) == whole.fingerprint
+    some = list(pieces(snapshot, ["BBB"], at(10), at(20), rows=rows))
+    assert pl.concat([p.frame for p in some]).equals(snapshot.read(["BBB"], at(10), at(20)).frame)
+    assert list(pieces(snapshot, None, at(100), at(200))) == []
