@@ -16,6 +16,7 @@ from operations.stack import EmbeddedStack
 from streams import topics
 from streams.clients import producer_config
 from streams.clock import Deadline
+from streams.health import Status
 from streams.registry import Registry
 from streams.settings import RegistrySettings
 from tests.support.operating import bars_from, operating, sources_installed
@@ -27,7 +28,8 @@ from tests.support.worlds import World, make_backfill_world
 pytestmark = pytest.mark.kafka
 
 SETTINGS = {"slots": 2, "chunk_rows": 10, "retry_base_s": 0.05, "retry_max_s": 0.1}
-TIMEOUT = 0.5
+TIMEOUT = 1.0
+TRIES = 3  # that the registry's client makes
 
 
 @pytest.fixture
@@ -57,7 +59,11 @@ def test_while_the_registry_is_away_known_contracts_go_on_and_what_is_unknown_wa
 ) -> None:
     made = make_backfill_world(stack, world, tmp_path, shard_partitions=4, backfill=SETTINGS)
     hurry = tmp_path / "hurry"
-    with sources_installed(), operating(made) as operator, working(behind(proxy, made)) as worker:
+    with (
+        sources_installed(),
+        operating(made) as operator,
+        working(behind(proxy, made), silence_limit=0.8 * TRIES * TIMEOUT) as worker,
+    ):
         known = operator.ask(bars_from(600, batch=10, pace=0.1, hurry=hurry), ["AAA"], 600)
         operator.until_rows(known, 20)
         with_another_contract(made)
@@ -72,9 +78,13 @@ def test_while_the_registry_is_away_known_contracts_go_on_and_what_is_unknown_wa
         producer.produce(operator.plane.shards, b"\x00\x3b\x9a\xca\x00?", b"poison", 0)
         assert producer.flush(30) == 0
         hurry.touch()
-        operator.until(known, "done", seconds=20)  # whoever waited for the registry would take longer
-        away = Deadline(3 * TIMEOUT)
-        until(away.passed, 10, "the end of the outage")
+        away = Deadline(TRIES * TIMEOUT)
+
+        def went_on() -> bool:
+            assert worker.health.report().status is Status.OK, "the loop waits for the registry"
+            return away.passed() and operator.job(known).state == "done"
+
+        until(went_on, 20, "all shards under a known contract", lambda: operator.told(known))
         assert operator.coordinator.shard(shard).state is ShardState.RUNNING
         assert made.read(operator.plane.dlq) == []
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from streams.clock import Deadline
 from streams.lease import LeaseToken
 from streams.metrics import Metrics
 from streams.offsets import end_offsets
+from streams.transactions import TransactionAborted
 from tests.support.normalizing import value_of
 from tests.support.operating import bars_from, operating, sources_installed
 from tests.support.processes import WITH_TEST_SOURCES, Process, metric_of, running
@@ -130,29 +132,71 @@ def no_token() -> LeaseToken:
     raise AssertionError("a lease has its own")
 
 
+@dataclass
+class Tried:
+    """A slot that is not started, with what it tells."""
+
+    slot: SlotRun
+    kit: SlotKit
+    metrics: Metrics
+    outcomes: list[Outcome]
+    told: LeaseEventWriter
+
+    def fenced(self) -> float:
+        return value_of(self.metrics, "backfill_fenced_total")
+
+
+@contextmanager
+def a_slot(world: World, lease: Callable[[World, ControlPlane], Lease], host: str) -> Iterator[Tried]:
+    """Make a slot for a lease, and send its last words at the end."""
+    plane, metrics = ControlPlane.prepare(world.settings, world.registry), Metrics(world.name)
+    told, outcomes = LeaseEventWriter(world.settings, plane), list[Outcome]()
+    with closing(WorkerOrders(world.settings, plane)) as orders:
+        shared = (world.settings, world.registry, plane, metrics, orders, told)
+        kit = SlotKit(*shared, host=host, guards=Guards(), fresh_token=no_token)
+        yield Tried(SlotRun(kit, lease(world, plane), outcomes.append), kit, metrics, outcomes, told)
+        told.close(10)
+
+
+def changes_of(world: World, host: str) -> list[LeaseChange]:
+    """Return what a host has told of leases."""
+    plane = ControlPlane.prepare(world.settings, world.registry)
+    events = [plane.decode(plane.leases, message.value() or b"") for message in world.read(plane.leases)]
+    return [event.event for event in events if isinstance(event, LeaseEvent) and event.host == host]
+
+
 @pytest.mark.parametrize("captured", [True, None, False])
 def test_a_refusal_tells_of_a_lost_lease_unless_the_broker_wants_the_newest_epoch_anyway(
     waiting: World, captured: bool | None
 ) -> None:
-    plane, metrics = ControlPlane.prepare(waiting.settings, waiting.registry), Metrics(waiting.name)
-    told, lease = LeaseEventWriter(waiting.settings, plane), lease_of_one_who_left(waiting, plane)
-    with closing(WorkerOrders(waiting.settings, plane)) as orders:
-        shared = (waiting.settings, waiting.registry, plane, metrics, orders, told)
-        kit = SlotKit(*shared, host=f"gone:{captured}", guards=Guards(), fresh_token=no_token)
-        kit.captured_epochs = captured
-        outcomes: list[Outcome] = []
-        slot = SlotRun(kit, lease, outcomes.append)
-        slot.start()
-        assert slot.join(30)
-        told.close(10)
-    assert [(outcome.refused, outcome.ended) for outcome in outcomes] == [(True, False)]
+    host = f"gone:{captured}"
+    with a_slot(waiting, lease_of_one_who_left, host) as tried:
+        tried.kit.captured_epochs = captured
+        tried.slot.start()
+        assert tried.slot.join(30)
+    assert [(outcome.refused, outcome.ended) for outcome in tried.outcomes] == [(True, False)]
     fenced = captured is not False
-    assert value_of(metrics, "backfill_fenced_total") == fenced
-    assert value_of(metrics, "seamless_transaction_aborts_total", reason="rebalance") == 1
-    events = [plane.decode(plane.leases, message.value() or b"") for message in waiting.read(plane.leases)]
-    mine = [event.event for event in events if isinstance(event, LeaseEvent) and event.host == kit.host]
-    assert mine == [LeaseChange.FENCED] * fenced
+    assert tried.fenced() == fenced
+    assert value_of(tried.metrics, "seamless_transaction_aborts_total", reason="rebalance") == 1
+    assert changes_of(waiting, host) == [LeaseChange.FENCED] * fenced
     assert waiting.read(waiting.topic("history")) == []
+
+
+@pytest.mark.parametrize("news", ["refused lost", "lost refused", "refused revoked", "refused", "refused lost lost"])
+def test_a_producer_superseded_after_a_long_transaction_was_fenced_only_if_the_lease_was_lost(
+    waiting: World, news: str
+) -> None:
+    """A broker also supersedes the producer of a holder that is merely slow; the group says which it was."""
+    host = f"slow:{news}"
+    with a_slot(waiting, lease_of_one_who_left, host) as tried:
+        for one in news.split():
+            if one == "refused":
+                late = TransactionAborted("timeout", "fenced by a newer instance", superseded=True)
+                assert not tried.slot._aborted(late)
+            else:
+                tried.slot.stop("lost" if one == "lost" else "revoked")
+    assert tried.fenced() == ("lost" in news)
+    assert changes_of(waiting, host) == [LeaseChange.FENCED] * ("lost" in news)
 
 
 def test_this_broker_takes_the_epoch_of_an_older_assignment(waiting: World) -> None:

@@ -31,8 +31,15 @@ __all__ = ["Running", "asked", "finished_job", "history", "job_now", "minute", "
 class Running:
     """A worker with what it tells the outside; `error` is what ended it."""
 
-    def __init__(self, world: World, *, settings: Settings | None = None, guards: Guards | None = None) -> None:
-        self.metrics, self.health = Metrics(world.name), Health()
+    def __init__(
+        self,
+        world: World,
+        *,
+        settings: Settings | None = None,
+        guards: Guards | None = None,
+        silence_limit: float | None = None,
+    ) -> None:
+        self.metrics, self.health = Metrics(world.name), Health(silence_limit=silence_limit)
         chosen = settings or world.settings
         self.worker = Worker(chosen, world.registry, self.metrics, self.health, guards=guards)
         self.stop = threading.Event()

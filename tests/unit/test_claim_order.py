@@ -16,11 +16,11 @@ def cursor_of(shard: Shard, *, fruitless: int) -> str:
 
 
 class Queues:
-    """Partitions of one queue, each with shards that end as soon as they are claimed."""
+    """Partitions of both queues, those of the urgent one first."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, *, urgent: int = 0) -> None:
         self.ownership = Ownership("urgent")
-        self.places = [Place("shards", p) for p in range(partitions)]
+        self.places = [Place("urgent", p) for p in range(urgent)] + [Place("shards", p) for p in range(partitions)]
         self.grants = {place: self.ownership.assigned(place).grant for place in self.places}
         self.ownership.confirmed(TOKEN)
 
@@ -34,6 +34,16 @@ class Queues:
     def claimed(self) -> str | None:
         lease = self.ownership.claim()
         return None if lease is None or lease.head.shard is None else lease.head.shard.id
+
+
+def test_an_urgent_shard_goes_before_one_that_was_begun_of_a_job_that_has_waited_longer() -> None:
+    queues, (begun, urgent) = Queues(1, urgent=2), (shard_of("begun", job="job-b"), shard_of("urgent"))
+    queues.open(2, cursor_of(begun, fruitless=0))
+    queues.deliver(2, begun)
+    for partition in range(2):
+        queues.open(partition)
+        queues.deliver(partition, urgent)
+    assert [queues.claimed(), queues.claimed(), queues.claimed()] == [urgent.id, urgent.id, begun.id]
 
 
 def test_a_begun_shard_goes_before_a_fresh_one_of_its_job() -> None:
