@@ -3,7 +3,7 @@
 Each transaction leaves a mark that takes an offset and is never delivered, so such topics are full of gaps. To have
 each of them confirmed by a second delivery would be to read everything twice. What the guard is there for, records lost
 on their way out of the client, happens where a delivery begins or is broken: an assignment, a seek, a pause, an error.
-So the first gap after any of these is confirmed as ever, and in the steady flow behind it gaps are believed.
+So a gap at the beginning of a delivery is confirmed as ever, and in the steady flow behind it gaps are believed.
 """
 
 from __future__ import annotations
@@ -41,16 +41,20 @@ class SteadyGuard(PositionGuard):
 
     def let_through(self, partition: int, offsets: Ints) -> Verdict:
         """Judge records of one partition in the order of their delivery and advance past those let through."""
-        if (
-            partition in self._steady
-            and int(offsets[0]) >= self._next[partition]
-            and bool((np.diff(offsets) > 0).all())
-        ):
-            self._next[partition] = int(offsets[-1]) + 1
-            return Verdict(0, len(offsets))
-        verdict = super().let_through(partition, offsets)
-        self._note(partition, proven=verdict.seek_to is None and verdict.start < verdict.stop)
-        return verdict
+        expected = self._next[partition]
+        fresh = np.flatnonzero(offsets >= expected)
+        if len(fresh):
+            start = int(fresh[0])
+            rest = offsets[start:]
+            first = int(rest[0])
+            proven = first == expected or (expected, first) in self._seen.get(partition, frozenset())
+            if (proven or partition in self._steady) and bool((np.diff(rest) > 0).all()):
+                self._seen.pop(partition, None)
+                self._steady.add(partition)
+                self._next[partition] = int(rest[-1]) + 1
+                return Verdict(start, len(offsets))
+            self._steady.discard(partition)
+        return super().let_through(partition, offsets)
 
     def end_reached(self, partition: int, end: int) -> int | None:
         """Judge the news that a partition has no record from the expected offset up to `end`."""

@@ -72,3 +72,25 @@ def test_what_is_expected_anew_or_forgotten_is_not_trusted() -> None:
     assert guard.let_through(0, at(31)).seek_to == 30
     guard.forget(0)
     assert 0 not in guard
+
+
+def test_what_comes_behind_a_confirmed_gap_need_not_be_confirmed_though_it_came_only_the_second_time() -> None:
+    """A second delivery is seldom cut where the first was; else each would ask for another."""
+    guard = SteadyGuard()
+    guard.expect(0, 5)
+    assert guard.let_through(0, at(7, 8, 10)) == Verdict(0, 0, seek_to=5)
+    assert guard.let_through(0, at(7, 8, 10, 12, 15)) == Verdict(0, 5)
+
+
+def test_a_delivery_that_begins_where_it_should_is_believed_from_there_on() -> None:
+    guard = SteadyGuard()
+    guard.expect(0, 5)
+    assert guard.let_through(0, at(5, 6, 9, 10)) == Verdict(0, 4)
+    assert guard.next(0) == 11
+
+
+def test_stale_records_alone_prove_nothing() -> None:
+    guard = SteadyGuard()
+    guard.expect(0, 5)
+    assert guard.let_through(0, at(3, 4)) == Verdict(2, 2)
+    assert guard.let_through(0, at(6)).seek_to == 5
