@@ -7,18 +7,24 @@ import logging
 import os
 import re
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 import structlog
+from confluent_kafka.admin import AdminClient
 
 from operations.stack import EmbeddedStack
 from operations.stack.filelock import exclusive
 
 TAIL_LINES = 40
+# A shell that runs a script in the background has its children ignore Ctrl-C, and theirs; tests of Ctrl-C need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 STARTED = pytest.StashKey[EmbeddedStack]()
 
 
@@ -33,6 +39,10 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         die_with_parent=not is_worker,
         # A fresh machine would record what speeds up later starts only to throw it away.
         train=not on_ci(),
+        # Hundreds of worlds are ten thousand partitions and more. With the stack's own heap the broker was seen to
+        # collect garbage for longer than its session, and to be fenced by its controller over and over.
+        kafka_heap="1g",
+        kafka_settings={"broker.session.timeout.ms": "30000"},
     )
     with running_while_used(shared):
         request.config.stash[STARTED] = shared
@@ -40,10 +50,14 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest) -> str:
+def world(request: pytest.FixtureRequest) -> Iterator[str]:
     """A world of this test's own, so that no test sees the topics of another."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).removeprefix("test-")
-    return f"{name[:30].strip('-')}-{uuid.uuid4().hex[:8]}"
+    name = f"{name[:30].strip('-')}-{uuid.uuid4().hex[:8]}"
+    yield name
+    started = request.config.stash.get(STARTED, None)
+    if started is not None:
+        delete_topics(started.bootstrap_servers, name)
 
 
 @pytest.fixture
@@ -81,6 +95,21 @@ def pytest_runtest_makereport(
     if report.failed and started is not None and item.get_closest_marker("kafka") is not None:
         report.sections.append(("end of the broker's log", started.broker_log_tail(TAIL_LINES)))
     return report
+
+
+def delete_topics(bootstrap_servers: str, world: str) -> None:
+    """Delete a world's topics: with those of three hundred tests the broker's heap is full, and it answers nobody."""
+    admin = _admin(bootstrap_servers)
+    names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{world}.")]
+    if names:
+        # Without time for it, the broker says yes and deletes nothing.
+        for done in admin.delete_topics(names, operation_timeout=30, request_timeout=30).values():
+            done.result()
+
+
+@cache
+def _admin(bootstrap_servers: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap_servers})
 
 
 def on_ci() -> bool:
