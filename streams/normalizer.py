@@ -171,6 +171,7 @@ class Normalizer:
             self._take_up_again()
         if self._waiting:
             self._ask_again()
+        began = monotonic()
         delivered = consumer.consume(self._chunk_rows(), self._patience())
         if self._failed is not None:
             raise self._failed
@@ -188,7 +189,7 @@ class Normalizer:
                 self._seek(TopicPartition(self.job.raw, partition, offset))
             self._check(batch.errors)
             if batch.messages:
-                self._conform(batch)
+                self._conform(batch, began)
             if self._open.rows and (self._open.age() >= self._interval() or self._is_full()):
                 self._commit()
         except TransactionAborted as aborted:
@@ -220,8 +221,7 @@ class Normalizer:
         spent = self._open.age() if self._open.rows else self._last_cycle
         return min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._interval() - spent))
 
-    def _conform(self, batch: RawBatch) -> None:
-        started = monotonic()
+    def _conform(self, batch: RawBatch, began: float) -> None:
         batch, decoded = self._decode(batch)
         if not batch.messages:
             return
@@ -231,7 +231,8 @@ class Normalizer:
         if not self._producer.open:
             self._producer.begin()
         if not self._open.rows:
-            self._open.started = started
+            # From when they were waited for: a row that came at once would else wait for a second interval.
+            self._open.started = began
         self._output.write(batch, result)
         self._states.apply(result.delta)
         self._open.add(batch, result, decoded.fallbacks)
