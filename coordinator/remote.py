@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -43,7 +45,7 @@ class Remote:
         secret = token.get_secret_value() if isinstance(token, SecretStr) else token
         # As bytes: a token may hold what is not ASCII. Redirects are not followed, as they would carry it elsewhere.
         self._guarded = {} if secret is None else {b"Authorization": b"Bearer " + secret.strip().encode()}
-        self.http = httpx.Client(timeout=timeout_s, follow_redirects=False)
+        self.http = httpx.Client(timeout=timeout_s, follow_redirects=False, verify=_authorities())
 
     @property
     def closed(self) -> bool:
@@ -180,6 +182,12 @@ class Remote:
                 )
             case _:
                 raise self.unavailable(f"{told.title} ({told.status}): {told.detail}")
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Return whom to trust; reading the authorities takes longer than most calls, so it is done once."""
+    return httpx.create_ssl_context()
 
 
 def path_to(kind: str, name: str, verb: str | None = None) -> str:
