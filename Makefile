@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One more than the two cores of a small machine, as tests wait as much as they work; who is done first helps the others.
+SPREAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check chaos bench up down lock clean
@@ -27,11 +29,11 @@ demo: $(READY) ## Replay real market data through the whole pipeline on the embe
 	$(BIN)/seamless demo
 
 test: $(READY) ## Run all tests (unit, properties, integration on real Kafka, acceptance)
-	$(BIN)/python -m pytest tests/unit tests/properties -n 2 -q
-	$(BIN)/python -m pytest tests/integration tests/acceptance tests/chaos -m "not chaos" -n 2 -q
+	$(BIN)/python -m pytest tests/unit tests/properties $(SPREAD) -q
+	$(BIN)/python -m pytest tests/chaos tests/acceptance tests/integration -m "not chaos" $(SPREAD) -q
 
 unit: $(READY) ## Run the tests that need no Kafka
-	$(BIN)/python -m pytest tests/unit tests/properties -n 2 -q
+	$(BIN)/python -m pytest tests/unit tests/properties $(SPREAD) -q
 
 check: $(READY) ## Lint, types, boundaries and documentation checks
 	$(BIN)/ruff check .
