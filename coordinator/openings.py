@@ -18,13 +18,14 @@ from coordinator.ownership import Open, Place
 from streams.clients import consumer_config
 from streams.clock import Deadline
 from streams.errors import BrokerError, SeamlessError
-from streams.offsets import end_offsets, is_hopeless, oldest_offsets
+from streams.offsets import is_hopeless, patiently
 from streams.settings import Settings
 
 __all__ = ["Opened", "Openings", "committed_place"]
 
 _THREADS = 4
 _REQUEST_SECONDS = 0.5  # that a dead holder left a transaction open is found out only by waiting in vain
+_ANSWER_SECONDS = 2.0
 _AGAIN_SECONDS = 0.1
 _NONE = -1
 
@@ -111,11 +112,13 @@ class Openings:
 
     def _checked(self, place: Place, offset: int, cursor: str, deadline: Deadline) -> tuple[int, str]:
         where = TopicPartition(place.queue, place.partition)
-        oldest = oldest_offsets(self._settings, [where], deadline=deadline)[place.partition]
-        if offset >= oldest:
-            end = end_offsets(self._settings, [where], stable=False, deadline=deadline)[place.partition]
-            if offset <= end:
-                return offset, cursor
+        what = f"the ends of partition {place.partition} of {place.queue} cannot be found"
+        # Of the same client, as this is asked whenever a lease moves: one that was just made takes much longer.
+        oldest, end = patiently(
+            lambda: self._asker.get_watermark_offsets(where, timeout=_ANSWER_SECONDS, cached=False), deadline, what
+        )
+        if oldest <= offset <= end:
+            return offset, cursor
         if offset < 0 and self._untouched(place):
             return oldest, ""
         what = f"has offset {offset}, which is {'past the end' if offset >= oldest else 'deleted by retention'},"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from coordinator.epoch_probe import accepts_captured_epochs
 from coordinator.lease_event import LeaseChange, LeaseEvent
@@ -22,10 +22,10 @@ from coordinator.slot import Outcome, SlotRun
 from coordinator.slot_kit import Guards, SlotKit
 from coordinator.worker_orders import WorkerOrders
 from operations.stack import EmbeddedStack
+from streams.clients import reader_config
 from streams.clock import Deadline
 from streams.lease import LeaseToken
 from streams.metrics import Metrics
-from streams.offsets import end_offsets
 from streams.transactions import TransactionAborted
 from tests.support.normalizing import value_of
 from tests.support.operating import bars_from, operating, sources_installed
@@ -48,10 +48,11 @@ def made(stack: EmbeddedStack, world: str, tmp_path: Path) -> Iterator[World]:
     made.registry.close()
 
 
-def has_open_transaction(world: World) -> bool:
-    """Whether rows are written to the history topic that are not committed."""
+def has_open_transaction(readers: list[Consumer], world: World) -> bool:
+    """Whether rows are written to the history topic that are not committed, as two readers of either kind see it."""
     places = [TopicPartition(world.topic("history"), p) for p in range(world.settings.dataset(DATASET).partitions)]
-    return end_offsets(world.settings, places, stable=True) != end_offsets(world.settings, places, stable=False)
+    ends = [[reader.get_watermark_offsets(place, timeout=10)[1] for place in places] for reader in readers]
+    return ends[0] != ends[1]
 
 
 def suspended_within_a_chunk(world: World, process: Process) -> None:
@@ -61,12 +62,17 @@ def suspended_within_a_chunk(world: World, process: Process) -> None:
         process.signal(signal.SIGSTOP)
         settled = Deadline(0.3)
         until(settled.passed, 5, "a commit that was on its way")
-        if has_open_transaction(world):
+        if has_open_transaction(readers, world):
             return True
         process.signal(signal.SIGCONT)
         return False
 
-    until(caught, 60, "a chunk that is under way", process.output)
+    readers = [Consumer(reader_config(world.settings, read_committed=wanted)) for wanted in (True, False)]
+    try:
+        until(caught, 60, "a chunk that is under way", process.output)
+    finally:
+        for reader in readers:
+            reader.close()
 
 
 def test_a_worker_suspended_past_its_session_is_refused_and_works_on_as_a_member(made: World, tmp_path: Path) -> None:
