@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
@@ -33,9 +34,7 @@ MINUTES = 300
 def operator(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One world for most of this, without a worker; each test asks for symbols of its own and leaves nothing undone."""
     folder = tmp_path_factory.mktemp("leases")
-    world = make_backfill_world(
-        stack, f"leases-{folder.parent.name[-6:]}", folder, shard_partitions=3, backfill=SETTINGS
-    )
+    world = make_backfill_world(stack, f"leases-{uuid4().hex[:8]}", folder, shard_partitions=3, backfill=SETTINGS)
     with sources_installed(), operating(world) as operator:
         yield operator
     world.registry.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -26,7 +27,7 @@ MINUTES = 90
 def shared(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operator, Running]]:
     """One world and one worker for most of this; each test asks for symbols of its own."""
     folder = tmp_path_factory.mktemp("orders")
-    world = make_backfill_world(stack, f"orders-{folder.parent.name[-6:]}", folder, backfill=SETTINGS)
+    world = make_backfill_world(stack, f"orders-{uuid4().hex[:8]}", folder, backfill=SETTINGS)
     with sources_installed(), working(world) as worker, operating(world) as operator:
         yield operator, worker
     world.registry.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -37,7 +38,7 @@ SETTINGS = {
 def shared(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operator, Running]]:
     """One world and one worker for all of this; each test asks for symbols of its own."""
     folder = tmp_path_factory.mktemp("sources")
-    world = make_backfill_world(stack, f"sources-{folder.parent.name[-6:]}", folder, backfill=SETTINGS)
+    world = make_backfill_world(stack, f"sources-{uuid4().hex[:8]}", folder, backfill=SETTINGS)
     with sources_installed(), working(world) as worker, operating(world) as operator:
         yield operator, worker
     world.registry.close()

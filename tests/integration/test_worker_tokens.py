@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -102,7 +103,7 @@ def test_a_worker_suspended_past_its_session_is_refused_and_works_on_as_a_member
 def waiting(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world with one shard in its queue and no worker."""
     folder = tmp_path_factory.mktemp("tokens")
-    world = make_backfill_world(stack, f"tokens-{folder.parent.name[-6:]}", folder, shard_partitions=1)
+    world = make_backfill_world(stack, f"tokens-{uuid4().hex[:8]}", folder, shard_partitions=1)
     with operating(world) as operator:
         operator.ask(bars_from(50), ["AAA"], 50)
     with sources_installed():
