@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from streams.errors import StackError
 
@@ -25,12 +27,39 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many different free ports."""
+    """Return that many different free ports, none of which the system gives to outgoing connections.
+
+    A broker that is away for a moment would otherwise find its port taken when it comes back, and a client that
+    keeps trying a port of that range may even connect to itself (TCP's simultaneous open).
+
+    Raise StackError if there are not enough.
+    """
+    candidates = random.SystemRandom().sample(_SERVERS, len(_SERVERS))
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        found: list[int] = []
+        for port in candidates:
+            if len(found) == count:
+                break
+            probe = held.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind((LOOPBACK, port))
+                found.append(port)
+    if len(found) < count:
+        raise StackError(f"No {count} free ports between {_SERVERS[0]} and {_SERVERS[-1]}: end what holds them.")
+    return found
+
+
+def _server_ports(settings: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> range:
+    """Return the ports above the well-known ones that outgoing connections do not get (RFC 6335, section 6)."""
+    try:
+        first_outgoing = int(settings.read_text("ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        first_outgoing = 32768
+    below = range(10_000, min(first_outgoing, 32768))
+    return below if len(below) > 1000 else range(10_000, 60_000)
+
+
+_SERVERS = _server_ports()
 
 
 def require_free(port: int, *, option: str) -> int:

@@ -75,10 +75,15 @@ class ProcessRef:
             del _children[self.pid]
         try:
             process = psutil.Process(self.pid)
-            same = process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+            return process if process.create_time() == self.created and not _ended(process) else None
         except psutil.Error:
             return None
-        return process if same else None
+
+
+def _ended(process: psutil.Process) -> bool:
+    # A process whose first thread has ended is shown as a zombie, though the other threads still hold its
+    # memory, files and ports: a killed JVM on a busy machine is like that for some time.
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
 
 
 def spawn(command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str], die_with_parent: bool) -> ProcessRef:

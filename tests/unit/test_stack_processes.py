@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
 
+import psutil
 import pytest
 
 from operations.stack import EmbeddedStack, find_stack
@@ -24,7 +25,9 @@ from operations.stack.processes import ProcessRef, spawn, tail
 from operations.stack.state import STATE_FILE, PartState, Ports, StackState, read_state, write_state
 from streams.clock import Deadline
 from streams.errors import StackError
+from tests.support.progress import until
 
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -94,10 +97,27 @@ def test_a_missing_log_has_no_tail(tmp_path: Path) -> None:
     assert tail(tmp_path / "nothing.log", 10) == ""
 
 
+def test_a_process_whose_first_thread_has_ended_runs_while_others_do_and_is_killed_whole(tmp_path: Path) -> None:
+    lingering = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+    ending = "; ctypes.CDLL(None).pthread_exit(None)"
+    process = start(tmp_path, [sys.executable, "-c", lingering + ending])
+    shown = psutil.Process(process.pid)
+    until(lambda: shown.status() == psutil.STATUS_ZOMBIE, 10, "the first thread has ended")
+    assert process.alive()
+    process.kill()
+    assert not process.alive()
+
+
 def test_free_ports_are_free_and_different() -> None:
     ports = free_ports(5)
     assert len(set(ports)) == 5
     assert all(is_free(port) for port in ports)
+
+
+@pytest.mark.skipif(not EPHEMERAL.exists(), reason="only Linux tells which ports outgoing connections get")
+def test_a_free_port_is_never_one_that_an_outgoing_connection_may_take_meanwhile() -> None:
+    first = int(EPHEMERAL.read_text("ascii").split()[0])
+    assert first < 12_000 or all(port < first for port in free_ports(50))
 
 
 def test_a_taken_port_that_was_asked_for_is_refused_by_the_name_of_the_option() -> None:
