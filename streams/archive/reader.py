@@ -30,7 +30,7 @@ from streams.clock import Deadline
 from streams.errors import ArchiveError, SettingsError
 from streams.settings import Settings
 
-__all__ = ["ArchiveReader", "ArchiveRows", "ArchiveSnapshot", "nanoseconds"]
+__all__ = ["ArchiveReader", "ArchiveRows", "ArchiveSnapshot", "as_users_want", "nanoseconds"]
 
 Moment = datetime | int
 """An aware datetime, or nanoseconds since the epoch."""
@@ -134,7 +134,24 @@ class ArchiveSnapshot:
             frame = newest_rows(self._scan([*own, *SYSTEM], symbols, start, end, as_of), self.contract)
         if self._moves and (start is not None or end is not None):
             frame = frame.filter(*self._within(start, end))
-        return ArchiveRows(_as_users_want(frame, self.contract), self.contract, self.contract_version)
+        return ArchiveRows(as_users_want(frame, self.contract), self.contract, self.contract_version)
+
+    def stored(
+        self, symbols: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> pl.DataFrame:
+        """Return all rows of a range, superseded ones too, in no order, with the contract's columns and the system's.
+
+        This is for whoever holds further rows against them, see `streams.archive.newest`.
+
+        Args:
+            symbols: None for all.
+            start, end: nanoseconds since the epoch; None for no limit.
+
+        Raises:
+            ArchiveUnavailable: if the storage does not answer.
+        """
+        names = None if symbols is None else sorted(set(symbols))
+        return self._scan([*self.contract.columns.names, *SYSTEM], names, start, end, None)
 
     def times(
         self, symbols: list[str] | None, start: int | None, end: int | None, deadline: Deadline | None = None
@@ -294,7 +311,7 @@ def plain_table(frame: pl.DataFrame, contract: Contract) -> pa.Table:
     return table.select(contract.columns.names).cast(contract.columns)
 
 
-def _as_users_want(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+def as_users_want(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Return stored columns with times as UTC datetimes of the contract's resolution, and defaults where due."""
     columns: list[Any] = []
     for field in contract.record.fields.values():
