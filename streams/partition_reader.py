@@ -18,7 +18,7 @@ from streams.errors import BrokerError, SettingsError
 from streams.offsets import end_offsets, is_hopeless, oldest_offsets
 from streams.settings import Settings
 
-__all__ = ["PartitionReader", "Records", "Start"]
+__all__ = ["PartitionReader", "Records", "Start", "hopeless"]
 
 Start: TypeAlias = 'Literal["earliest", "latest"] | datetime | Mapping[int, int]'
 
@@ -113,7 +113,8 @@ class PartitionReader:
         """Judge one delivery: a record to be read, or only news of how far a partition has come."""
         error, partition, offset = message.error(), message.partition(), message.offset()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            self._judge(error, partition)
+            if (refusal := hopeless(self._topic, error, partition)) is not None:
+                raise refusal
             return False
         if partition is None or offset is None or partition not in self._open:
             return False  # fetched before the partition was let go
@@ -125,17 +126,6 @@ class PartitionReader:
             self._open.discard(partition)
             self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
         return wanted
-
-    def _judge(self, error: KafkaError, partition: int | None) -> None:
-        """Raise for what does not pass by itself; librdkafka goes on trying to reach brokers that are away."""
-        if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
-            where = f"partition {partition}" if partition is not None and partition >= 0 else "a partition"
-            raise BrokerError(
-                f"{self._topic}: {where} no longer has the rows at the reader's position; retention removed them. "
-                'Subscribe again, from "earliest", and fetch what is missing from the archive.'
-            )
-        if is_hopeless(error) or error.code() in _GONE:
-            raise BrokerError(f"{self._topic} cannot be read: {error.str()}. Check seamless.kafka and who may read it.")
 
     def _count(self) -> int:
         try:
@@ -201,6 +191,19 @@ class PartitionReader:
 
 
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+
+
+def hopeless(topic: str, error: KafkaError, partition: int | None) -> BrokerError | None:
+    """Return the error to raise for what does not pass by itself; librdkafka goes on trying brokers that are away."""
+    if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
+        where = f"partition {partition}" if partition is not None and partition >= 0 else "a partition"
+        return BrokerError(
+            f"{topic}: {where} no longer has the rows at the reader's position; retention removed them. "
+            'Subscribe again, from "earliest", and fetch what is missing from the archive.'
+        )
+    if is_hopeless(error) or error.code() in _GONE:
+        return BrokerError(f"{topic} cannot be read: {error.str()}. Check seamless.kafka and who may read it.")
+    return None
 
 
 def _check_start(from_: Start) -> None:

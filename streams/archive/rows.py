@@ -36,19 +36,28 @@ class Undecodable(Exception):  # noqa: N818 - a fact about a record
 class RowDecoder:
     """Decodes the records of one dataset, whichever version of the contract they were written under.
 
+    Args:
+        fixed: a version of the contract whose columns all rows are given; unset for the newest.
+
     Attributes:
-        contract, version: the newest version that is known, whose columns rows are given; it is asked for again when a
-            schema turns up that was not seen before.
+        contract, version: that version, or the newest that is known, which is asked for again when a schema turns up
+            that was not seen before.
     """
 
-    def __init__(self, registry: Registry, world: str, dataset: str) -> None:
+    def __init__(
+        self, registry: Registry, world: str, dataset: str, *, fixed: tuple[Contract, int] | None = None
+    ) -> None:
         self._registry, self._world, self._dataset = registry, world, dataset
         self._subject = topics.subject(topics.normalized(world, dataset))
         self._history = topics.history(world, dataset)
         self._decoder = Decoder(self._resolve)
         self._versions: list[tuple[AvroRecord, int]] = []
         self._as_of: dict[bytes, int] = {}
-        self._learn()
+        self._fixed = fixed is not None
+        if fixed is not None:
+            self.contract, self.version = fixed
+        else:
+            self._learn()
 
     def decode(self, topic: str, batch: RawBatch, *, leave_out: bool = False) -> pa.Table:
         """Return the rows of a batch in its order: the contract's plain columns, then the system's.
@@ -118,7 +127,7 @@ class RowDecoder:
             return f"incompatible schema id {schema_id}: it is no version of the contract under {self._subject}"
         record = parse_record(schema)
         self._versions.append((record, found.version))
-        if found.version > self.version:
+        if found.version > self.version and not self._fixed:
             self._learn()
         return record
 

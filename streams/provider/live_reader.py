@@ -1,0 +1,196 @@
+"""Committed rows of a dataset behind chosen offsets: what the normalizer and the backfill's workers write, as it comes.
+
+The reader assigns partitions itself and joins no group. Rows are decoded as the archive decodes them, with where each
+came from, so that they can be held against the archive's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.columns import to_polars
+from schemas.contract import Contract
+from streams import topics
+from streams.archive.layout import SYSTEM, Source
+from streams.archive.rows import RowDecoder, Undecodable
+from streams.clients import reader_config
+from streams.clock import Deadline
+from streams.errors import BrokerError, SettingsError
+from streams.partition_reader import hopeless
+from streams.partitioning import partitions_of
+from streams.raw_batch import RawBatch
+from streams.registry import Registry
+from streams.settings import Settings
+from streams.subscription import UnreadableRow
+
+__all__ = ["LiveReader", "users_rows"]
+
+_POLL_S = 0.1  # the longest that a row waits for company
+_ANSWER_S = 15.0
+
+_quiet = logging.getLogger("librdkafka.stream")
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False  # librdkafka tells every failed connection; ours are told once, with a remedy
+
+
+class LiveReader:
+    """Reads both topics of a dataset. One thread at a time.
+
+    Args:
+        symbols: only rows of these, read from only the partitions that can hold them; None for all.
+        starts: where to begin; a partition that is not named is read from its oldest record.
+        fixed: the version of the contract whose columns rows have; unset for the newest that is registered.
+
+    Attributes:
+        contract, version: that version.
+        reached: next offset of each partition, behind records and the transactions' own marks.
+
+    Raises:
+        SettingsError: if Kafka's client refuses the settings.
+        RegistryError: if the contract is not registered, or the registry does not answer.
+        BrokerError: if Kafka does not answer, or a topic is not there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: str,
+        symbols: Collection[str] | None,
+        starts: Mapping[Source, int],
+        *,
+        fixed: tuple[Contract, int] | None = None,
+    ) -> None:
+        self._servers = settings.kafka.bootstrap_servers
+        self._symbols = None if symbols is None else sorted(set(symbols))
+        self._registry = Registry(settings.registry)
+        try:
+            self._decoder = RowDecoder(self._registry, settings.world, dataset, fixed=fixed)
+            self.contract, self.version = self._decoder.contract, self._decoder.version
+            self._consumer = Consumer(reader_config(settings), logger=_quiet)
+        except KafkaException as error:
+            self._registry.close()
+            raise SettingsError(
+                f"Kafka's client refuses seamless.kafka.client: {error.args[0].str()}. Correct or remove it."
+            ) from None
+        except BaseException:
+            self._registry.close()
+            raise
+        try:
+            self._sources = self._chosen(topics.history(settings.world, dataset)) + self._chosen(
+                topics.normalized(settings.world, dataset)
+            )
+        except BaseException:
+            self.close()
+            raise
+        self.reached = {source: starts.get(source, 0) for source in self._sources}
+        self._at_end: set[Source] = set()
+        self._pending: list[Message] = []
+        self._consumer.assign(
+            [TopicPartition(s.topic, s.partition, starts.get(s, OFFSET_BEGINNING)) for s in self._sources]
+        )
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every partition was read to its last stable offset when it was last looked at."""
+        return len(self._at_end) == len(self._sources) and not self._pending
+
+    def read(self, rows: int, seconds: float) -> pl.DataFrame | None:
+        """Return at most so many records as rows with the system's columns, in the order of their delivery.
+
+        None if none came in time, or if all ends were reached meanwhile. After an error the same records are tried
+        again.
+
+        Raises:
+            BrokerError: if reading cannot go on.
+            RegistryUnavailable: if a row's schema is not known yet and the registry does not answer.
+            UnreadableRow: if a record is no row of the dataset.
+        """
+        deadline = Deadline(seconds)
+        while not self._pending:
+            was_at_end = self.at_end
+            delivered = self._consumer.consume(rows, min(_POLL_S, deadline.left()))
+            self._pending = [message for message in delivered if self._is_row(message)]
+            if not self._pending and (deadline.passed() or (self.at_end and not was_at_end)):
+                return None
+        frame = self._decoded(self._pending)
+        for message in self._pending:
+            self._came_to(Source(str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0) + 1)
+        self._pending = []
+        return frame
+
+    def behind(self) -> int:
+        """Return how many records, at most, are committed and not read yet, as far as the broker has told."""
+        total = 0
+        for source, offset in self.reached.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(source.topic, source.partition), cached=True)
+            total += max(0, end - offset)
+        return total
+
+    def close(self) -> None:
+        """Let go of Kafka and the registry."""
+        self._consumer.close()
+        self._registry.close()
+
+    # How
+
+    def _chosen(self, topic: str) -> list[Source]:
+        try:
+            found = self._consumer.list_topics(topic, timeout=_ANSWER_S).topics.get(topic)
+        except KafkaException as error:
+            raise BrokerError(
+                f"Kafka at {self._servers} does not answer: {error.args[0].str()}. Check that it runs and that "
+                "seamless.kafka is right; `seamless up` starts one."
+            ) from None
+        if found is None or found.error is not None:
+            raise BrokerError(f"there is no topic {topic}: run `seamless topics apply`")
+        count = len(found.partitions)
+        chosen = range(count) if self._symbols is None else partitions_of(self._symbols, count)
+        return [Source(topic, partition) for partition in chosen]
+
+    def _is_row(self, message: Message) -> bool:
+        """Judge one delivery: a record, or news of how far a partition has come."""
+        error, topic = message.error(), str(message.topic())
+        source = Source(topic, int(message.partition() or 0))
+        if error is None:
+            self._at_end.discard(source)
+            return True
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._at_end.add(source)
+            self._came_to(source, int(message.offset() or 0))
+        elif (refusal := hopeless(topic, error, message.partition())) is not None:
+            raise refusal
+        return False
+
+    def _came_to(self, source: Source, offset: int) -> None:
+        self.reached[source] = max(self.reached[source], offset)
+
+    def _decoded(self, messages: list[Message]) -> pl.DataFrame:
+        parts = []
+        of_topic: dict[str, list[Message]] = {}
+        for message in messages:
+            of_topic.setdefault(str(message.topic()), []).append(message)
+        for topic, several in of_topic.items():
+            partitions = np.array([m.partition() for m in several], np.int32)
+            offsets = np.array([m.offset() for m in several], np.int64)
+            try:
+                table = self._decoder.decode(topic, RawBatch(several, partitions, offsets, {}, []))
+            except Undecodable as error:
+                raise UnreadableRow(topic, int(partitions[0]), int(offsets[0]), str(error)) from None
+            parts.append(users_rows(table, self.contract))
+        frame = pl.concat(parts) if len(parts) > 1 else parts[0]
+        if self._symbols is not None:
+            frame = frame.filter(pl.col(self.contract.key).is_in(self._symbols))
+        return frame
+
+
+def users_rows(table: pa.Table, contract: Contract) -> pl.DataFrame:
+    """Return plain columns as users want them, and the system's as they are."""
+    own: Any = table.select(contract.columns.names)
+    return to_polars(own, contract.record).hstack(pl.DataFrame(table.select(list(SYSTEM))))
