@@ -54,6 +54,7 @@ def test_a_world_needs_the_contract_twice_the_raw_schema_and_the_events() -> Non
         "w.backfill.control-value": ("event", "backfill_control", "FULL_TRANSITIVE"),
         "w.backfill.leases-value": ("event", "backfill_lease", "FULL_TRANSITIVE"),
         "w.sla.observations-value": ("event", "sla_observation", "FULL_TRANSITIVE"),
+        "w.sla.breaches-value": ("event", "sla_breach", "FULL_TRANSITIVE"),
     }
 
 
