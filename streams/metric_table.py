@@ -72,6 +72,12 @@ METRICS: tuple[MetricDefinition, ...] = (
         "Schema ids that records carry and the registry does not know yet.",
     ),
     MetricDefinition(
+        "seamless_schema_validation_failures_total",
+        "counter",
+        ("subject", "mode", "reason"),
+        "Rows whose schema strict refuses (unknown_schema or incompatible_schema), by the mode that was in force.",
+    ),
+    MetricDefinition(
         "seamless_schema_decode_fallback_total",
         "counter",
         ("dataset",),
@@ -179,6 +185,21 @@ METRICS: tuple[MetricDefinition, ...] = (
         "counter",
         ("consumer", "dataset"),
         "Fetches that gave what there was, as the rest took too long, failed or is not there.",
+    ),
+    MetricDefinition(
+        "seamless_stream_rows_total", "counter", ("consumer", "dataset"), "Rows that streams gave to their readers."
+    ),
+    MetricDefinition(
+        "seamless_stream_late_rows_total",
+        "counter",
+        ("consumer", "dataset"),
+        "Rows that landed after a stream was beyond their time, such as corrections.",
+    ),
+    MetricDefinition(
+        "seamless_stream_lag_records",
+        "gauge",
+        ("consumer", "dataset"),
+        "Records that are committed and were not given to the stream's reader yet, at most.",
     ),
     MetricDefinition(
         "seamless_sla_violations_total",

@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from schemas.report import ConformanceReport
 from streams.build import VERSION
 from streams.metric_table import METRICS, MetricDefinition
 
@@ -98,6 +99,7 @@ class Metrics:
         self.lag_records = self._gauge("seamless_lag_records")
         self.dataset_stopped = self._gauge("seamless_dataset_stopped")
         self.registry_wait = self._gauge("seamless_registry_wait")
+        self.schema_validation_failures = self._counter("seamless_schema_validation_failures_total")
         self.schema_decode_fallback = self._counter("seamless_schema_decode_fallback_total")
         self.restore_seconds = self._gauge("seamless_restore_seconds")
         self.backfill_completion_ratio = self._gauge("backfill_completion_ratio")
@@ -124,6 +126,9 @@ class Metrics:
         self.live_staleness_seconds = self._gauge("seamless_live_staleness_seconds")
         self.coverage_ratio = self._gauge("seamless_coverage_ratio")
         self.partial_fill = self._counter("seamless_partial_fill_total")
+        self.stream_rows = self._counter("seamless_stream_rows_total")
+        self.stream_late_rows = self._counter("seamless_stream_late_rows_total")
+        self.stream_lag_records = self._gauge("seamless_stream_lag_records")
         self.sla_violations = self._counter("seamless_sla_violations_total")
         self.sla_observations_dropped = self._counter("seamless_sla_observations_dropped_total")
         self.calls_unanswered = self._counter("seamless_calls_unanswered_total")
@@ -142,6 +147,13 @@ class Metrics:
             self.conformance_flag.add(rows, **labels)
             if is_warning:
                 self.conformance_warning.add(rows, **labels)
+
+    def schemas(self, subject: str, report: ConformanceReport) -> None:
+        """Count the rows of a committed batch whose schema strict refuses, whether they passed or not."""
+        for found in report.schemas:
+            if found.reason is not None:
+                labels = {"subject": subject, "mode": report.schema_mode or "optional", "reason": found.reason}
+                self.schema_validation_failures.add(found.rows, **labels)
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format, of type CONTENT_TYPE."""

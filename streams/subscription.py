@@ -23,6 +23,7 @@ from schemas.contract import Contract
 from schemas.findings import Finding
 from streams import topics
 from streams.errors import SeamlessError, SettingsError
+from streams.exact_rows import rows_of
 from streams.normalizer_job import registered_contract
 from streams.partition_reader import PartitionReader, Records, Start
 from streams.partitioning import partitions_of
@@ -136,7 +137,7 @@ class Subscription:
 
         Times are aware datetimes; of contracts in nanoseconds, pandas Timestamps, which are datetimes that hold them.
         """
-        exact = self._exact_times()
+        exact = rows_of(self.contract)
         while True:
             try:
                 frame, partitions, offsets, after = self._next()
@@ -214,17 +215,3 @@ class Subscription:
             return parse_record(self._registry.schema_by_id(schema_id))
         except UnknownSchemaId as error:
             return str(error).rstrip(".")
-
-    def _exact_times(self) -> Any:
-        """Return what makes dictionaries of a frame's rows without cutting times to microseconds."""
-        fine = [n for n, f in self.contract.record.fields.items() if f.logical == "timestamp-nanos"]
-        if not fine:
-            return lambda frame: frame.iter_rows(named=True)
-        import pandas as pd
-
-        def rows(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
-            for row in frame.with_columns(pl.col(fine).cast(pl.Int64)).iter_rows(named=True):
-                times = {n: pd.Timestamp(row[n], unit="ns", tz="UTC") for n in fine if row[n] is not None}
-                yield row | times
-
-        return rows

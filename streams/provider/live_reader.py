@@ -23,6 +23,7 @@ from streams.archive.rows import RowDecoder, Undecodable
 from streams.clients import reader_config
 from streams.clock import Deadline
 from streams.errors import BrokerError, SettingsError
+from streams.offsets import end_offsets
 from streams.partition_reader import hopeless
 from streams.partitioning import partitions_of
 from streams.raw_batch import RawBatch
@@ -67,7 +68,7 @@ class LiveReader:
         *,
         fixed: tuple[Contract, int] | None = None,
     ) -> None:
-        self._servers = settings.kafka.bootstrap_servers
+        self._settings = settings
         self._symbols = None if symbols is None else sorted(set(symbols))
         self._registry = Registry(settings.registry)
         try:
@@ -90,6 +91,7 @@ class LiveReader:
             self.close()
             raise
         self.reached = {source: starts.get(source, 0) for source in self._sources}
+        self._starts = {source: starts[source] for source in self._sources if source in starts}
         self._at_end: set[Source] = set()
         self._pending: list[Message] = []
         self._consumer.assign(
@@ -125,6 +127,23 @@ class LiveReader:
         self._pending = []
         return frame
 
+    def gone(self) -> list[Source]:
+        """Return the partitions whose records at the chosen offset were deleted by retention.
+
+        Raises:
+            BrokerError: if Kafka does not answer.
+        """
+        return [source for source, start in self._starts.items() if self._oldest(source) > start]
+
+    def ends(self) -> dict[Source, int]:
+        """Return the last stable offset of each partition as it is now; BrokerError if Kafka does not answer."""
+        found: dict[Source, int] = {}
+        for topic in sorted({source.topic for source in self._sources}):
+            wanted = [TopicPartition(topic, source.partition) for source in self._sources if source.topic == topic]
+            ends = end_offsets(self._settings, wanted, stable=True, deadline=Deadline(_ANSWER_S))
+            found |= {Source(topic, partition): end for partition, end in ends.items()}
+        return found
+
     def behind(self) -> int:
         """Return how many records, at most, are committed and not read yet, as far as the broker has told."""
         total = 0
@@ -140,14 +159,26 @@ class LiveReader:
 
     # How
 
+    def _oldest(self, source: Source) -> int:
+        try:
+            oldest, _ = self._consumer.get_watermark_offsets(
+                TopicPartition(source.topic, source.partition), timeout=_ANSWER_S
+            )
+        except KafkaException as error:
+            raise self._silent(error) from None
+        return int(oldest)
+
+    def _silent(self, error: KafkaException) -> BrokerError:
+        return BrokerError(
+            f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer: {error.args[0].str()}. Check that it "
+            "runs and that seamless.kafka is right; `seamless up` starts one."
+        )
+
     def _chosen(self, topic: str) -> list[Source]:
         try:
             found = self._consumer.list_topics(topic, timeout=_ANSWER_S).topics.get(topic)
         except KafkaException as error:
-            raise BrokerError(
-                f"Kafka at {self._servers} does not answer: {error.args[0].str()}. Check that it runs and that "
-                "seamless.kafka is right; `seamless up` starts one."
-            ) from None
+            raise self._silent(error) from None
         if found is None or found.error is not None:
             raise BrokerError(f"there is no topic {topic}: run `seamless topics apply`")
         count = len(found.partitions)

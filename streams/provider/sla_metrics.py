@@ -54,6 +54,18 @@ class SLAMetrics:
         """Record a call without an answer."""
         self._metrics.calls_unanswered.add(target=timeout.kind, reason="refused" if timeout.refused else "timeout")
 
+    def streamed(self, consumer: str, dataset: str, rows: int) -> None:
+        """Record rows that a stream gave."""
+        self._metrics.stream_rows.add(rows, consumer=self._label(consumer), dataset=dataset)
+
+    def came_late(self, consumer: str, dataset: str, rows: int) -> None:
+        """Record rows that landed after a stream was beyond their time."""
+        self._metrics.stream_late_rows.add(rows, consumer=self._label(consumer), dataset=dataset)
+
+    def lags(self, consumer: str, dataset: str, records: int) -> None:
+        """Record how far a stream is behind."""
+        self._metrics.stream_lag_records.set(records, consumer=self._label(consumer), dataset=dataset)
+
     def _label(self, consumer: str) -> str:
         with self._lock:
             if consumer not in self._consumers and len(self._consumers) >= self._most:

@@ -16,7 +16,7 @@ from schemas.contract import Contract
 
 __all__ = ["SymbolOrder", "nanoseconds_of"]
 
-_NS, _LAST = "__ns", "__last"
+_NS = "__ns"
 
 
 def nanoseconds_of(contract: Contract) -> pl.Expr:
@@ -61,21 +61,26 @@ class SymbolOrder:
         """
         if not rows.height:
             return rows, rows
+        fresh = self.fresh(rows)
+        let_through = rows if fresh.all() else rows.filter(fresh)
+        self._learn(let_through)
+        return let_through, rows.clear() if let_through is rows else rows.filter(~fresh)
+
+    def fresh(self, rows: pl.DataFrame) -> pl.Series:
+        """Return which of some rows `split` would let through."""
         key = self._contract.key
-        known = {symbol: self._last.get(symbol) for symbol in rows[key].unique().to_list()}
-        last = rows[key].replace_strict(known, return_dtype=pl.Int64).alias(_LAST)
-        ns = rows.select(nanoseconds_of(self._contract).alias(_NS))[_NS]
-        fresh = last.is_null() | (ns > last)
+        known = {symbol: self._last[symbol] for symbol in rows[key].unique().to_list() if symbol in self._last}
+        if not known:
+            return pl.repeat(True, rows.height, eager=True)
+        last = rows[key].replace_strict(known, default=None, return_dtype=pl.Int64)
+        ns = self._ns(rows)
+        fresh = (last.is_null() | (ns > last)).fill_null(True)
         if self._rest:
             tied = (ns == last).fill_null(False)
             if tied.any():
                 given = [self._given(row) for row in rows.filter(tied).select(key, *self._rest).iter_rows()]
-                new = pl.Series([False] * rows.height).scatter(tied.arg_true(), [not g for g in given])
-                fresh = fresh | new
-        fresh = fresh.fill_null(True)
-        let_through = rows if fresh.all() else rows.filter(fresh)
-        self._learn(let_through, ns if let_through is rows else ns.filter(fresh))
-        return let_through, rows.clear() if let_through is rows else rows.filter(~fresh)
+                fresh = fresh.scatter(tied.arg_true(), [not g for g in given])
+        return fresh
 
     def saw(self, symbol: str, ns: int, rest: Sequence[Any]) -> None:
         """Learn one row that was let through."""
@@ -88,10 +93,14 @@ class SymbolOrder:
     def _given(self, row: tuple[Any, ...]) -> bool:
         return row[1:] in self._ties.get(row[0], ())
 
-    def _learn(self, rows: pl.DataFrame, ns: pl.Series) -> None:
+    def _ns(self, rows: pl.DataFrame) -> pl.Series:
+        return rows.select(nanoseconds_of(self._contract).alias(_NS))[_NS]
+
+    def _learn(self, rows: pl.DataFrame) -> None:
         if not rows.height:
             return
         key = self._contract.key
+        ns = self._ns(rows)
         newest = rows.select(key).with_columns(ns).group_by(key).agg(pl.col(_NS).max())
         latest = dict(newest.iter_rows())
         if self._rest:

@@ -100,5 +100,3 @@ def _said(value: object) -> str:
     if value is None:
         return "all"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
