@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from streams.settings import Settings
+from streams.sla_policy import SLAPolicy
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 HEAD = """\
@@ -40,7 +41,7 @@ def page() -> str:
 def _section(title: str, model: type[BaseModel], *, defaults: bool = True) -> list[str]:
     """Return the table of a section, then those of the tables by name that it has.
 
-    What such a table leaves out is as others have it, and no default of its own.
+    What a table of a policy leaves out is as others have it, and no default of its own.
     """
     lines = _table(title, model.model_fields, defaults)
     shown: tuple[str, type[BaseModel]] | None = None
@@ -54,7 +55,7 @@ def _section(title: str, model: type[BaseModel], *, defaults: bool = True) -> li
             table = _table(below, own, defaults=False)
             lines += [*table[:2], f"As `{shown[0]}`, and:", "", *table[2:]]
         else:
-            lines += _section(below, inner, defaults=False)
+            lines += _section(below, inner, defaults=not issubclass(inner, SLAPolicy))
             shown = below, inner
     return lines
 
@@ -87,6 +88,8 @@ def _type(annotation: Any) -> str:
         return "table"
     if origin is tuple:
         return f"list of {_type(get_args(annotation)[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
     names = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", SecretStr: "secret"}
     return names.get(annotation, "URL")
 

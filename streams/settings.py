@@ -15,6 +15,7 @@ from streams import topics as _topics
 from streams.errors import SettingsError
 from streams.settings_archive import ArchiveSettings
 from streams.settings_kafka import KafkaSettings, RegistrySettings, Section, without_userinfo
+from streams.settings_objectives import SLAAgentSettings
 from streams.settings_problems import Problem, from_validation, report
 from streams.settings_sections import (
     BackfillSettings,
@@ -47,6 +48,7 @@ __all__ = [
     "ProducerSettings",
     "QuarantineSettings",
     "RegistrySettings",
+    "SLAAgentSettings",
     "SLASettings",
     "Settings",
     "TopicSettings",
@@ -81,6 +83,7 @@ class Settings(Section):
         default_factory=dict, description="the series families, by name"
     )
     sla: SLASettings = Field(default_factory=SLASettings)
+    sla_agent: SLAAgentSettings = Field(default_factory=SLAAgentSettings)
 
     @field_validator("datasets")
     @classmethod

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from streams.errors import SettingsError
 from streams.settings_kafka import Section
+from streams.settings_objectives import ObjectiveSettings
 from streams.sla_layers import BASE_PRESET, Layer, Merged, merged
 from streams.sla_policy import SLAPolicy
 from streams.topics import check_dataset_name
@@ -55,6 +56,7 @@ class SLASettings(Section):
     )
     datasets: dict[Dataset, SLATable] = Field(default_factory=dict, description="by dataset")
     consumers: dict[Name, ConsumerSLA] = Field(default_factory=dict, description="by consumer")
+    objectives: dict[Name, ObjectiveSettings] = Field(default_factory=dict, description="what the SLA agent watches")
 
     @model_validator(mode="after")
     def _every_policy_makes_sense(self) -> Self:
@@ -69,7 +71,8 @@ class SLASettings(Section):
 
     def datasets_named(self) -> set[str]:
         """Return the datasets of which something is said."""
-        return set(self.datasets).union(*(consumer.datasets for consumer in self.consumers.values()))
+        watched = {one.dataset for one in self.objectives.values() if one.dataset is not None}
+        return watched.union(self.datasets, *(consumer.datasets for consumer in self.consumers.values()))
 
     def told_apart(self) -> Iterator[tuple[str | None, str | None]]:
         """Yield the datasets and consumers, None for any, whose policies may differ."""

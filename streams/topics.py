@@ -49,6 +49,7 @@ __all__ = [
     "schema_governance",
     "sla_breaches",
     "sla_observations",
+    "sla_state",
     "subject",
     "topic_name",
     "topics_for",
@@ -80,6 +81,7 @@ class Kind(StrEnum):
     BACKFILL_DLQ = "backfill.dlq"
     SLA_OBSERVATIONS = "sla.observations"
     SLA_BREACHES = "sla.breaches"
+    SLA_STATE = "sla.state"
     SCHEMA_GOVERNANCE = "schema.governance"
     SCHEMA_AUDIT = "schema.audit"
 
@@ -312,25 +314,36 @@ TOPICS: Mapping[Kind, TopicDefinition] = _table(
         config=_CARRIED,
     ),
     TopicDefinition(
+        kind=Kind.SLA_STATE,
+        per_dataset=False,
+        key="objective and series",
+        value="SlaState",
+        partitions=Partitions.EVENTS,
+        cleanup=Cleanup.COMPACT,
+        retention_ms=_FOREVER,
+        holds="Windows that are still open, and up to where the observations of the same partition are folded.",
+        config=_STATE,
+    ),
+    TopicDefinition(
         kind=Kind.SCHEMA_GOVERNANCE,
         per_dataset=False,
-        key="subject",
+        key="dataset",
         value="SchemaGovernance",
         partitions=Partitions.ONE,
         cleanup=Cleanup.COMPACT,
         retention_ms=_FOREVER,
-        holds="Who owns each subject, its compatibility level, and which producers may write it.",
+        holds="How each dataset's schemas are judged at run time: optional, canary or strict, and since when.",
         config=_STATE,
     ),
     TopicDefinition(
         kind=Kind.SCHEMA_AUDIT,
         per_dataset=False,
-        key="subject",
+        key="dataset or subject",
         value="SchemaAudit",
         partitions=Partitions.ONE,
         cleanup=Cleanup.DELETE,
         retention_ms=_FOREVER,
-        holds="Every schema change asked for: by whom, when, and whether it was let through.",
+        holds="Every registration, change of mode, exception used and refusal: who, when, what, why, before, after.",
         config=_CARRIED,
     ),
 )
@@ -460,13 +473,18 @@ def sla_breaches(world: str) -> str:
     return topic_name(Kind.SLA_BREACHES, world)
 
 
+def sla_state(world: str) -> str:
+    """Return the compacted topic of the SLA agent's windows."""
+    return topic_name(Kind.SLA_STATE, world)
+
+
 def schema_governance(world: str) -> str:
-    """Return the compacted topic of who owns which subject."""
+    """Return the compacted topic of how each dataset's schemas are judged."""
     return topic_name(Kind.SCHEMA_GOVERNANCE, world)
 
 
 def schema_audit(world: str) -> str:
-    """Return the log of schema changes."""
+    """Return the trail of what was done about schemas."""
     return topic_name(Kind.SCHEMA_AUDIT, world)
 
 

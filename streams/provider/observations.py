@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from streams.sla.fold import Fold
 from streams.sla_policy import Objective
 
 __all__ = ["Lane", "Observation", "Observer", "Outcome"]
@@ -37,6 +38,7 @@ class Observation:
     min_coverage: float | None = None
     final: bool = True
     synthetic: bool = False
+    fold: Fold | None = None
 
     @property
     def objective(self) -> str:
@@ -45,7 +47,8 @@ class Observation:
 
     def datum(self) -> dict[str, Any]:
         """Return the observation as its Avro schema has it."""
-        return asdict(self)
+        datum = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**datum, "fold": None if self.fold is None else self.fold.datum(), "source": None}
 
 
 Observer = Callable[[Observation], None]

@@ -55,6 +55,9 @@ def test_a_world_needs_the_contract_twice_the_raw_schema_and_the_events() -> Non
         "w.backfill.leases-value": ("event", "backfill_lease", "FULL_TRANSITIVE"),
         "w.sla.observations-value": ("event", "sla_observation", "FULL_TRANSITIVE"),
         "w.sla.breaches-value": ("event", "sla_breach", "FULL_TRANSITIVE"),
+        "w.sla.state-value": ("event", "sla_state", "FULL_TRANSITIVE"),
+        "w.schema.governance-value": ("event", "schema_governance", "FULL_TRANSITIVE"),
+        "w.schema.audit-value": ("event", "schema_audit", "FULL_TRANSITIVE"),
     }
 
 

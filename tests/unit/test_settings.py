@@ -467,6 +467,8 @@ def test_the_example_file_mentions_every_setting_and_is_accepted() -> None:
     promises["datasets"]["<dataset>"] = policy | promises["datasets"]["ohlcv.us.1d"]
     consumer = promises["consumers"]["<consumer>"] = policy | promises["consumers"]["momentum"]
     consumer["datasets"] = {"<dataset>": policy | consumer["datasets"]["ohlcv.us.1d"]}
+    objective = promises["objectives"]["<objective>"] = promises["objectives"]["morning"]
+    objective["burn"] = {"<burn>": objective["burn"][0]}
     # A file is the wrong place for secrets, so they are named as variables.
     secret = {p for p in known_names(Settings) if p[-1] in ("password", "bearer_token", "token")}
     assert [p for p in known_names(Settings) if p not in secret and not is_in(all_in_use, p)] == []

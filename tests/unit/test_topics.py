@@ -62,6 +62,7 @@ def test_topics_of_a_dataset_are_named_by_world_and_dataset(accessor: Callable[[
         (topics.backfill_dlq, "w.backfill.dlq"),
         (topics.sla_observations, "w.sla.observations"),
         (topics.sla_breaches, "w.sla.breaches"),
+        (topics.sla_state, "w.sla.state"),
         (topics.schema_governance, "w.schema.governance"),
         (topics.schema_audit, "w.schema.audit"),
     ],
