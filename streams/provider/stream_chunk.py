@@ -18,9 +18,11 @@ __all__ = ["Chunk", "Filler"]
 
 
 class Filler(Protocol):
-    """Has what is missing of history fetched, and waits for it as the policy says; returns whether anything came."""
+    """Has what is missing of history fetched, and judges how complete it is; see `HistoryFill`."""
 
-    def __call__(self, phases: Phases, snapshot: ArchiveSnapshot | None, spill: Spill, contract: Contract) -> bool: ...
+    def fill(self, phases: Phases, snapshot: ArchiveSnapshot | None, spill: Spill, contract: Contract) -> bool: ...
+
+    def check(self, phases: Phases, snapshot: ArchiveSnapshot | None, spill: Spill, contract: Contract) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

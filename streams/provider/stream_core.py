@@ -170,9 +170,10 @@ class StreamCore:
             self._history = self._historian(self._opening.snapshot, start)
             self._gather(phases, ends=None)
             if not self._dealt.anything and self._fill is not None:
-                came = self._fill(phases, self._opening.snapshot, self._spill, self.contract)
-                if came and self._live is not None:
+                history = phases, self._opening.snapshot, self._spill, self.contract
+                if self._fill.fill(*history) and self._live is not None:
                     self._gather(phases, ends=self._live.ends())
+                self._fill.check(*history)
 
     def _historian(self, snapshot: ArchiveSnapshot | None, start: int | None) -> History:
         return History(

@@ -25,10 +25,17 @@ class _Part:
     last: int
 
     def between(self, start: int, end: int) -> pl.DataFrame:
-        inside = (pl.col(_AT) >= start) & (pl.col(_AT) < end)
-        if isinstance(self.rows, pl.DataFrame):
-            return self.rows.filter(inside).drop(_AT)
-        return pl.scan_ipc(self.rows).filter(inside).drop(_AT).collect()
+        return self._scan().filter(_inside(start, end)).drop(_AT).collect()
+
+    def count(self, start: int, end: int) -> int:
+        return int(self._scan().select(_inside(start, end).sum()).collect().item())
+
+    def _scan(self) -> pl.LazyFrame:
+        return self.rows.lazy() if isinstance(self.rows, pl.DataFrame) else pl.scan_ipc(self.rows)
+
+
+def _inside(start: int, end: int) -> pl.Expr:
+    return (pl.col(_AT) >= start) & (pl.col(_AT) < end)
 
 
 class Spill:
@@ -73,8 +80,8 @@ class Spill:
         return pl.concat(found) if found else None
 
     def count(self, start: int, end: int) -> int:
-        """Return how many rows there may be in a range, at most."""
-        return sum(part.height for part in self._parts if part.first < end and part.last >= start)
+        """Return how many rows there are in a range."""
+        return sum(part.count(start, end) for part in self._parts if part.first < end and part.last >= start)
 
     def forget_before(self, moment: int) -> None:
         """Drop what has only rows before a moment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -153,8 +154,7 @@ def test_a_position_within_a_frame_goes_on_at_the_next_row(made: World, writer: 
     position = None
     while True:
         with open_stream(made, position, until_end=True) as stream:
-            rows = stream.rows()
-            taken = [row for row, _ in zip(rows, range(3), strict=False)]
+            taken = list(islice(stream.rows(), 3))
             position = str(stream.position)
         if not taken:
             break

@@ -49,7 +49,7 @@ def placed(frame: pl.DataFrame, topic: str, partition: int, offsets: list[int]) 
         "_contract_version": 1,
     }
     return frame.with_columns(**{n: pl.lit(v) if not isinstance(v, pl.Series) else v for n, v in system.items()}).cast(
-        {n: kinds[n] for n in system}  # type: ignore[arg-type]
+        {n: kinds[n] for n in system}
     )
 
 
@@ -91,6 +91,7 @@ def test_rows_wait_in_memory_and_in_files_and_come_out_by_time() -> None:
     found = spill.between(5_000, 52_000)
     assert found is not None
     assert sorted(times(found)) == [("A", n) for n in (5, 6, 7, *range(20, 28), 50, 51)]
+    assert spill.count(5_000, 52_000) == found.height
     assert spill.between(28_000, 50_000) is None
     folder = Path(spill._folder.name) if spill._folder else None
     assert folder is not None
@@ -126,7 +127,7 @@ def test_what_is_below_an_offset_of_its_own_partition_is_told() -> None:
     ],
 )
 def test_a_position_has_dealt_with_what_its_rule_says(position: dict[str, object], expected: list[bool]) -> None:
-    began = StreamPosition(dataset="bars", world="w", **position)  # type: ignore[arg-type]
+    began = StreamPosition(dataset="bars", world="w", **position)
     frame = placed(rows(BARS, *(bar("A", n) for n in (1, 2, 3, 4))), "normalized", 0, [10, 11, 12, 13])
     dealt = Dealt(began)
     ns = frame.select(nanoseconds_of(BARS)).to_series()
