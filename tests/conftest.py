@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import re
 import shutil
 import signal
-import uuid
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
-from confluent_kafka.admin import AdminClient
 
 from operations.stack import EmbeddedStack
-from operations.stack.filelock import exclusive
+from operations.testing.shared_stack import delete_topics
+from operations.testing.worlds import world_name
 
 TAIL_LINES = 40
 # A shell that runs a script in the background has its children ignore Ctrl-C, and theirs; tests of Ctrl-C need it.
@@ -29,31 +25,29 @@ STARTED = pytest.StashKey[EmbeddedStack]()
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """A running Kafka and registry, shared by all tests of the run and by the workers of pytest-xdist."""
-    base = tmp_path_factory.getbasetemp()
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    shared = EmbeddedStack(
-        (base.parent if is_worker else base) / "stack",
-        # Among workers, the one that starts the stack may end before the others are done with it.
-        die_with_parent=not is_worker,
+def seamless_stack_options() -> dict[str, Any]:
+    """How the stack of all tests is run."""
+    return {
         # A fresh machine would record what speeds up later starts only to throw it away.
-        train=not on_ci(),
+        "train": not on_ci(),
         # Hundreds of worlds are ten thousand partitions and more. With the stack's own heap the broker was seen to
         # collect garbage for longer than its session, and to be fenced by its controller over and over.
-        kafka_heap="1g",
-        kafka_settings={"broker.session.timeout.ms": "30000"},
-    )
-    with running_while_used(shared):
-        request.config.stash[STARTED] = shared
-        yield shared
+        "kafka_heap": "1g",
+        "kafka_settings": {"broker.session.timeout.ms": "30000"},
+    }
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, seamless_stack: EmbeddedStack) -> EmbeddedStack:
+    """A running Kafka and registry, shared by all tests of the run and by the workers of pytest-xdist."""
+    request.config.stash[STARTED] = seamless_stack
+    return seamless_stack
 
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest) -> Iterator[str]:
     """A world of this test's own, so that no test sees the topics of another."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).removeprefix("test-")
-    name = f"{name[:30].strip('-')}-{uuid.uuid4().hex[:8]}"
+    name = world_name(request.node.name)
     yield name
     started = request.config.stash.get(STARTED, None)
     if started is not None:
@@ -97,51 +91,6 @@ def pytest_runtest_makereport(
     return report
 
 
-def delete_topics(bootstrap_servers: str, world: str) -> None:
-    """Delete a world's topics: with those of three hundred tests the broker's heap is full, and it answers nobody."""
-    admin = _admin(bootstrap_servers)
-    names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{world}.")]
-    if names:
-        # Without time for it, the broker says yes and deletes nothing.
-        for done in admin.delete_topics(names, operation_timeout=30, request_timeout=30).values():
-            done.result()
-
-
-@cache
-def _admin(bootstrap_servers: str) -> AdminClient:
-    # It outlives the stack, and would complain until the run is over.
-    return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
-
-
 def on_ci() -> bool:
     """Return whether these tests run on CI."""
     return os.environ.get("CI", "").lower() in {"1", "true"}
-
-
-@contextmanager
-def running_while_used(stack: EmbeddedStack) -> Iterator[None]:
-    """Start the stack for the first user, and stop it after the last; users are processes of one test run.
-
-    Each holds a shared lock, which the kernel takes back from one that crashes: who can make it exclusive is
-    the last.
-    """
-
-    def turn() -> TimeoutError:
-        return TimeoutError(f"another worker has been starting or stopping {stack.dir} for too long")
-
-    turns = stack.dir.with_suffix(".turns")
-    stack.dir.parent.mkdir(parents=True, exist_ok=True)
-    with stack.dir.with_suffix(".users").open("a") as users:
-        with exclusive(turns, wait_s=180, refusal=turn):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            stack.start()
-        try:
-            yield
-        finally:
-            with exclusive(turns, wait_s=180, refusal=turn):
-                try:
-                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    pass  # others still use it
-                else:
-                    stack.stop()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from operations.stack import EmbeddedStack
+from operations.testing.proxy import Proxy
 from schemas.avro import AvroRecord, parse_record
 from schemas.codec_reference import ReferenceCodec
 from schemas.contract import load_contract
@@ -20,7 +21,6 @@ from streams.registry import Registry
 from streams.settings import RegistrySettings
 from tests.support.bars import good_bar
 from tests.support.normalizing import normalizing
-from tests.support.outage import Proxy
 from tests.support.progress import committed, until
 from tests.support.worlds import World, make_world
 

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Message
 
 from operations.stack import EmbeddedStack
+from operations.testing.proxy import Proxy
 from streams import topics
 from streams.events import EventCodec
 from streams.metrics import Metrics
@@ -21,7 +22,6 @@ from streams.schema_admin import register_subjects, wanted_subjects
 from streams.settings import KafkaSettings, Settings
 from streams.sla_resolve import resolve
 from streams.topic_admin import TopicAdmin
-from tests.support.outage import Proxy
 from tests.support.waiting import eventually
 from tests.support.worlds import DATASET, World, make_world
 

@@ -24,7 +24,7 @@ from coordinator.protocol import BackfillRequest, Planned
 from coordinator.service.server import ANSWER_S, DRAIN_S, impatient
 from coordinator.shards import Job, ShardState
 from coordinator.wire import Kind
-from tests.support.outage import Proxy
+from operations.testing.proxy import Proxy
 from tests.support.processes import Process, running
 from tests.support.progress import until
 from tests.support.serving import serving

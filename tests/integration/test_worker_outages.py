@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 
 from coordinator.shards import ShardState
 from operations.stack import EmbeddedStack
+from operations.testing.proxy import Proxy
 from streams import topics
 from streams.clients import producer_config
 from streams.clock import Deadline
@@ -20,7 +21,6 @@ from streams.health import Status
 from streams.registry import Registry
 from streams.settings import RegistrySettings
 from tests.support.operating import bars_from, operating, sources_installed
-from tests.support.outage import Proxy
 from tests.support.progress import until
 from tests.support.working import working
 from tests.support.worlds import World, make_backfill_world

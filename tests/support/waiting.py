@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
+from operations.testing.proxy import Proxy
 from streams.clock import Deadline, monotonic
-from tests.support.outage import Proxy
 
 __all__ = ["Hanging", "eventually", "mute_server", "quickest"]
 

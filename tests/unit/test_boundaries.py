@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "coordinator/worker_orders.py",
         "coordinator/written.py",
         "operations/stack/probe.py",
+        "operations/testing/shared_stack.py",
         "streams/archive/borders.py",
         "streams/archive/consumer.py",
         "streams/delivery.py",

@@ -23,8 +23,8 @@ from coordinator.protocol import (
 )
 from coordinator.service import problems
 from coordinator.shards import ShardState
+from operations.testing.proxy import Proxy
 from streams.errors import SettingsError
-from tests.support.outage import Proxy
 from tests.support.progress import until
 from tests.support.scripted import COVERED, JOB, LEASE, REQUEST, SHARD, Scripted, change
 from tests.support.serving import Service, serving

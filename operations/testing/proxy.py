@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server, which a test can cut, let hang and mend."""
+"""A TCP proxy in front of a real server, which a test can cut, let hang and mend, and which notes who tries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+from streams.clock import monotonic
 
 __all__ = ["Proxy"]
 
@@ -18,17 +20,27 @@ class Proxy:
 
     `cut` refuses new connections and breaks those there are; `hang` accepts connections and answers nothing, as a
     machine does that lost its network; `mend` makes it whole again.
+
+    Attributes:
+        port: where it listens, on 127.0.0.1.
+        attempts: when each connection came that it did not forward; seconds of the monotonic clock.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self.attempts: list[float] = []
         self._state = "whole"
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
+
+    @property
+    def target_port(self) -> int:
+        """Where the real server listens."""
+        return self._target[1]
 
     @property
     def url(self) -> str:
@@ -84,6 +96,8 @@ class Proxy:
                 guest, _ = self._listener.accept()
             except OSError:
                 return
+            if self._state != "whole":
+                self.attempts.append(monotonic())
             if self._state == "cut":
                 guest.close()
                 continue
