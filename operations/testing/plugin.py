@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from operations.testing.worlds import SeamlessWorld
 
 __all__ = [
+    "CONFIG",
     "pytest_addoption",
     "pytest_configure",
     "seamless_fault_injection",
@@ -28,14 +29,14 @@ __all__ = [
     "seamless_world",
 ]
 
-_CONFIG = "seamless_config"
+CONFIG = "seamless_config"
 _COORDINATOR_S = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting that names a settings file."""
     parser.addini(
-        _CONFIG, "settings that each seamless_world begins with; a path relative to pytest's root", default=""
+        CONFIG, "settings that each seamless_world begins with; a path relative to pytest's root", default=""
     )
 
 
@@ -152,7 +153,7 @@ def _with_coordinator(request: pytest.FixtureRequest) -> bool:
 
 
 def _base(request: pytest.FixtureRequest) -> Path | None:
-    named = request.config.getini(_CONFIG)
+    named = request.config.getini(CONFIG)
     return request.config.rootpath / named if named else None
 
 
