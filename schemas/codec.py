@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.avro import AvroRecord
+from schemas.bounded import Recent
 from schemas.codec_columnar import ColumnarCodec, Unclean
 from schemas.codec_reference import ReferenceCodec
 from schemas.conformance import Failure, Part
@@ -22,6 +23,7 @@ from schemas.wire import schema_id
 __all__ = ["Decoded", "Decoder", "Encoder"]
 
 _SMALL = 64
+_MOST_CODECS = 256
 
 
 @dataclass(slots=True)
@@ -30,12 +32,14 @@ class Decoded:
 
     Attributes:
         parts: decoded rows, one part per schema.
+        ids: the schema id of each part.
         failures: rows that could not be decoded, with reasons.
         waiting: schema ids that the registry could not be asked about; their rows are in neither.
         fallbacks: how many records went through the reference codec.
     """
 
     parts: list[Part] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     waiting: set[int] = field(default_factory=set)
     fallbacks: int = 0
@@ -55,16 +59,16 @@ class Decoder:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._codecs: dict[int, _Codecs] = {}
-        self._unusable: dict[int, str] = {}
+        # A fleet that writes a new schema with every record must not fill the memory with codecs.
+        self._codecs: Recent[int, _Codecs | str] = Recent(_MOST_CODECS)
         self._latest: int | None = None
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode payloads; None (a tombstone) and unframed ones fail as `undecodable`."""
         known = self._codecs.get(self._latest) if self._latest is not None else None
-        if known is not None and known.columnar is not None and values:
+        if self._latest is not None and isinstance(known, _Codecs) and known.columnar is not None and values:
             try:
-                return Decoded([Part(known.columnar.decode(values), known.record)])
+                return Decoded([Part(known.columnar.decode(values), known.record)], [self._latest])
             except Unclean:
                 pass
         return self._decode_mixed(values)
@@ -86,27 +90,26 @@ class Decoder:
                 flag = "incompatible_schema" if codecs.startswith("incompatible") else "unknown_schema"
                 found.failures += [Failure(row, flag, codecs) for row in rows]
             else:
-                _decode_group(codecs, rows, [values[row] or b"" for row in rows], found)
+                _decode_group(codecs, identifier, rows, [values[row] or b"" for row in rows], found)
         if groups:
             self._latest = max(groups, key=lambda i: len(groups[i]))
         return found
 
     def _find(self, identifier: int) -> _Codecs | str | None:
         """Return the codecs of a schema id, a text saying why it cannot be used, or None if nobody knows yet."""
-        if identifier in self._codecs:
-            return self._codecs[identifier]
-        if identifier in self._unusable:
-            return self._unusable[identifier]
+        known = self._codecs.get(identifier)
+        if known is not None:
+            return known
         record = self._resolve(identifier)
         if record is None or isinstance(record, str):
             return record
+        made: _Codecs | str
         try:
-            self._codecs[identifier] = _Codecs.of(record, identifier)
+            made = _Codecs.of(record, identifier)
         except Exception as error:
             # A registry of another make may hold what fastavro calls no schema; its exceptions have no common class.
-            self._unusable[identifier] = f"incompatible schema id {identifier}: it cannot be decoded: {error}"
-            return self._unusable[identifier]
-        return self._codecs[identifier]
+            made = f"incompatible schema id {identifier}: it cannot be decoded: {error}"
+        return self._codecs.put(identifier, made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class _Codecs:
         return cls(record, columnar, ReferenceCodec(record, identifier))
 
 
-def _decode_group(codecs: _Codecs, rows: list[int], payloads: list[bytes], found: Decoded) -> None:
+def _decode_group(codecs: _Codecs, identifier: int, rows: list[int], payloads: list[bytes], found: Decoded) -> None:
     """Decode payloads of one schema, which stand at `rows` of the batch."""
     batches: list[pa.RecordBatch] = []
     kept: list[int] = []
@@ -151,6 +154,7 @@ def _decode_group(codecs: _Codecs, rows: list[int], payloads: list[bytes], found
         found.failures += [Failure(rows[start + i], "undecodable", reason) for i, reason in bad]
     if kept:
         found.parts.append(Part(pa.concat_batches(batches), codecs.record, np.array(kept, np.int64)))
+        found.ids.append(identifier)
 
 
 def _only_strict(

@@ -11,10 +11,13 @@ from rich.table import Table
 
 from schemas.findings import Severity
 
-__all__ = ["ConformanceReport", "FindingCount", "Mode", "OffsetRange", "merge_reports"]
+__all__ = ["ConformanceReport", "FindingCount", "Mode", "OffsetRange", "SchemaCount", "merge_reports", "merge_schemas"]
 
 Mode = Literal["shadow", "blocking"]
 EXAMPLES = 5
+MOST_SCHEMAS = 100
+OTHERS = -1  # the id of schemas that are counted together
+_MOST_VERDICTS = 6  # no reason or one of two, by exception or not
 
 
 class OffsetRange(BaseModel):
@@ -38,6 +41,21 @@ class FindingCount(BaseModel):
     column: str | None
     count: int
     examples: tuple[str, ...]
+    excepted: bool = False
+
+
+class SchemaCount(BaseModel):
+    """How many rows were written with a schema, and what strict governance thinks of it; see the event's docs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_id: int
+    version: int | None = None
+    reason: str | None = None
+    rows: int
+    refused: int = 0
+    excepted: bool = False
+    detail: str | None = None
 
 
 class ConformanceReport(BaseModel):
@@ -62,6 +80,8 @@ class ConformanceReport(BaseModel):
     findings: tuple[FindingCount, ...]
     ignored_columns: tuple[str, ...] = ()
     created_at: datetime | None = None
+    schema_mode: str | None = None
+    schemas: tuple[SchemaCount, ...] = ()
 
     @property
     def violations(self) -> int:
@@ -129,8 +149,34 @@ def merge_reports(reports: Sequence[ConformanceReport]) -> ConformanceReport:
             "findings": _merge_findings(x for r in reports for x in r.findings),
             "ignored_columns": tuple(dict.fromkeys(c for r in reports for c in r.ignored_columns)),
             "created_at": reports[-1].created_at,
+            "schema_mode": reports[-1].schema_mode,
+            "schemas": merge_schemas(x for r in reports for x in r.schemas),
         }
     )
+
+
+def merge_schemas(counts: Iterable[SchemaCount]) -> tuple[SchemaCount, ...]:
+    """Add up the counts of equal schemas with equal verdicts, in the order of their ids.
+
+    Beyond MOST_SCHEMAS the ones with the fewest rows are added up under the id -1, as a report has to fit a record.
+    """
+    merged: dict[tuple[int, str, bool], SchemaCount] = {}
+    for c in counts:
+        key = c.schema_id, c.reason or "", c.excepted
+        have = merged.get(key)
+        merged[key] = (
+            c
+            if have is None
+            else c.model_copy(update={"rows": have.rows + c.rows, "refused": have.refused + c.refused})
+        )
+    found = [merged[key] for key in sorted(merged)]
+    if len(found) <= MOST_SCHEMAS:
+        return tuple(found)
+    named = sorted((c for c in found if c.schema_id != OTHERS), key=lambda c: -c.rows)
+    kept = {(c.schema_id, c.reason, c.excepted) for c in named[: MOST_SCHEMAS - _MOST_VERDICTS]}
+    chosen = [(c, (c.schema_id, c.reason, c.excepted) in kept) for c in found]
+    others = [c.model_copy(update={"schema_id": OTHERS, "version": None}) for c, is_kept in chosen if not is_kept]
+    return (*merge_schemas(others), *(c for c, is_kept in chosen if is_kept))
 
 
 def _merge_ranges(ranges: Iterable[OffsetRange]) -> tuple[OffsetRange, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -93,13 +94,20 @@ class Delivery:
         """How many records are neither delivered nor failed."""
         return len(self._producer)
 
-    def send(self, payloads: Iterable[bytes], keys: Iterable[bytes | None]) -> None:
-        """Hand records over; while the queue is full, wait.
+    def send(
+        self,
+        payloads: Iterable[bytes],
+        keys: Iterable[bytes | None],
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
+        """Hand records over, all with the same headers; while the queue is full, wait.
 
         Raises:
             BrokerError: if the producer can send no more.
         """
-        produce, poll, topic = self._producer.produce, self._producer.poll, self.topic
+        poll, topic = self._producer.poll, self.topic
+        # Headers are bound once: records without them take the short way.
+        produce = self._producer.produce if headers is None else partial(self._producer.produce, headers=[*headers])
         for row, (payload, key) in enumerate(zip(payloads, keys, strict=True)):
             while True:
                 try:

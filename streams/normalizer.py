@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.codec import Decoded, Decoder
+from schemas.codec import Decoded
 from schemas.conformance import Origin
-from schemas.report import ConformanceReport
+from schemas.report import ConformanceReport, SchemaCount
 from schemas.wire import schema_id
 from streams.clients import consumer_config, producer_config
 from streams.clock import Deadline, monotonic
@@ -39,8 +39,8 @@ from streams.offsets import end_offsets, is_hopeless
 from streams.positions import PositionGuard
 from streams.quarantine_limit import QuarantineLimit
 from streams.raw_batch import RawBatch, gather
-from streams.raw_schemas import RawSchemas
 from streams.registry import Registry
+from streams.schema_gate import SchemaGate
 from streams.seeking import read_from
 from streams.settings import Settings
 from streams.start_offsets import choose_start, find_places
@@ -91,8 +91,7 @@ class Normalizer:
         self._settings, self._metrics, self._health = settings, metrics, health
         self._accept_loss = accept_loss
         self.job = NormalizerJob.prepare(settings, dataset, registry)
-        self._raw_schemas = RawSchemas(registry, self.job.contract)
-        self._decoder = Decoder(self._raw_schemas)
+        self._gate = SchemaGate(settings, self.job, registry)
         self._store = StateStore(settings, self.job.state, self.job.state_codec, self.job.contract.time_units)
         self._limit = QuarantineLimit(settings.quarantine.max_share, settings.quarantine.window_rows)
         instance = settings.normalizer.instance or f"{socket.gethostname()}-{os.getpid()}"
@@ -104,7 +103,7 @@ class Normalizer:
             ),
             deadline_s=settings.normalizer.restore_deadline_s,
         )
-        self._output = NormalizerOutput(self.job, settings.world, self._producer, self._store)
+        self._output = NormalizerOutput(self.job, settings.world, instance, self._producer, self._store)
         self._consumer: Consumer | None = None
         self._states = self.job.pipeline.new_states()
         self._guard = PositionGuard()
@@ -137,6 +136,7 @@ class Normalizer:
         try:
             # Aborts at once what a predecessor of the same name left open, before anybody has to wait for its timeout.
             self._producer.ready()
+            self._gate.open()
             goal = self._goal() if until_end else None
             self._consumer.subscribe(
                 [self.job.raw], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -161,6 +161,7 @@ class Normalizer:
                 self._consumer.close()
             finally:
                 self._producer.close()
+                self._gate.close()
 
     # One turn of the loop -----------------------------------------------------------------------------------------
 
@@ -169,6 +170,8 @@ class Normalizer:
         self._health.beat(self.job.dataset)
         if self._restart:
             self._take_up_again()
+        if not self._open.rows:
+            self._gate.follow()
         if self._waiting:
             self._ask_again()
         began = monotonic()
@@ -222,7 +225,7 @@ class Normalizer:
         return min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._interval() - spent))
 
     def _conform(self, batch: RawBatch, began: float) -> None:
-        batch, decoded = self._decode(batch)
+        batch, decoded, schemas = self._decode(batch)
         if not batch.messages:
             return
         origin = Origin(batch.partitions, batch.offsets, batch.timestamps_ms)
@@ -235,16 +238,16 @@ class Normalizer:
             self._open.started = began
         self._output.write(batch, result)
         self._states.apply(result.delta)
-        self._open.add(batch, result, decoded.fallbacks)
+        self._open.add(batch, result, decoded.fallbacks, schemas)
 
-    def _decode(self, batch: RawBatch) -> tuple[RawBatch, Decoded]:
+    def _decode(self, batch: RawBatch) -> tuple[RawBatch, Decoded, tuple[SchemaCount, ...]]:
         """Decode; where a schema is not known yet, cut the batch off there and let that partition wait."""
-        decoded = self._decoder.decode(batch.payloads())
+        decoded, schemas = self._gate.decode(batch)
         while decoded.waiting:
             rows = self._cut(batch, decoded)
             batch = batch.only(rows)
-            decoded = self._decoder.decode(batch.payloads())
-        return batch, decoded
+            decoded, schemas = self._gate.decode(batch)
+        return batch, decoded, schemas
 
     def _cut(self, batch: RawBatch, decoded: Decoded) -> Ints:
         there = np.zeros(len(batch.messages), np.bool_)
@@ -268,7 +271,7 @@ class Normalizer:
 
     def _ask_again(self) -> None:
         """Let partitions go on whose schemas are known by now."""
-        known = [p for p, i in self._waiting.items() if self._raw_schemas(i) is not None]
+        known = [p for p, i in self._waiting.items() if self._gate.knows(i)]
         for partition in known:
             del self._waiting[partition]
             self._live().resume([TopicPartition(self.job.raw, partition)])
@@ -300,8 +303,9 @@ class Normalizer:
         if not self._open.rows:
             return
         began = monotonic()
-        report = self._output.write_states_and_report(self._open, self._states)
+        report = self._output.write_states_and_report(self._open, self._states, self._gate.policy.mode)
         self._send_offsets(self._open.offsets)
+        self._output.committed()
         done, self._open = self._open, OpenTransaction()
         self._committed(done, report, monotonic() - began)
 
@@ -326,6 +330,7 @@ class Normalizer:
         interval = self._settings.dataset(dataset).interval
         counts = [(f.flag, f.count, f.severity == "warning") for f in report.findings]
         metrics.conformance(dataset, interval, counts)
+        metrics.schemas(self._gate.subject, report)
         self._report_lag()
         self._last_cycle = max(0.0, monotonic() - done.started - self._interval())
         if report.rows_quarantined:

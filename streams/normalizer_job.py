@@ -37,6 +37,8 @@ class NormalizerJob:
     state_codec: EventCodec
     report_codec: EventCodec
     quarantine_codec: EventCodec
+    audit: str
+    audit_codec: EventCodec
 
     @classmethod
     def prepare(cls, settings: Settings, dataset: str, registry: Registry) -> NormalizerJob:
@@ -53,7 +55,7 @@ class NormalizerJob:
         registered = registered_contract(registry, world, dataset)
         contract = Contract.parse(registered.schema)
         quarantine, state = topics.quarantine(world, dataset), topics.conformance_state(world, dataset)
-        reports = topics.conformance_reports(world)
+        reports, audit = topics.conformance_reports(world), topics.schema_audit(world)
         check_topics(settings, dataset, (topics.raw, topics.normalized, topics.quarantine, topics.conformance_state))
         return cls(
             dataset=dataset,
@@ -70,6 +72,8 @@ class NormalizerJob:
             state_codec=EventCodec(registry, state, "conformance_state"),
             report_codec=EventCodec(registry, reports, "conformance_report"),
             quarantine_codec=EventCodec(registry, quarantine, "quarantined_row"),
+            audit=audit,
+            audit_codec=EventCodec(registry, audit, "schema_audit"),
         )
 
 
@@ -116,7 +120,7 @@ def make_pipeline(settings: Settings, dataset: str, contract: Contract, version:
 
 
 def check_topics(settings: Settings, dataset: str, kinds: Iterable[Callable[[str, str], str]]) -> None:
-    """Check that the topics of a dataset are there, and that of the reports.
+    """Check that the topics of a dataset are there, and those of reports and of governance.
 
     A row goes to the partition of its key in every topic of the dataset, so all must have as many.
 
@@ -128,9 +132,9 @@ def check_topics(settings: Settings, dataset: str, kinds: Iterable[Callable[[str
     """
     world, partitions = settings.world, settings.dataset(dataset).partitions
     wanted = [kind(world, dataset) for kind in kinds]
-    reports = topics.conformance_reports(world)
-    found = TopicAdmin(settings.kafka).existing([*wanted, reports])
-    missing = [name for name in (*wanted, reports) if name not in found]
+    shared = [topics.conformance_reports(world), topics.schema_governance(world), topics.schema_audit(world)]
+    found = TopicAdmin(settings.kafka).existing([*wanted, *shared])
+    missing = [name for name in (*wanted, *shared) if name not in found]
     if missing:
         raise BrokerError(f"there is no topic {', '.join(missing)}: run `seamless topics apply`")
     for name in wanted:

@@ -6,11 +6,13 @@ import numpy as np
 
 from schemas.conformance import ConformanceResult
 from schemas.keystate import KeyStates
-from schemas.report import ConformanceReport, merge_reports
+from schemas.report import ConformanceReport, SchemaCount, merge_reports, merge_schemas
+from streams import topics
 from streams.clock import monotonic, now, now_ms
 from streams.normalizer_job import NormalizerJob
 from streams.quarantined import wrap
 from streams.raw_batch import RawBatch
+from streams.schema_news import SchemaNews
 from streams.state_store import StateStore
 from streams.transactions import TransactionalProducer
 
@@ -27,6 +29,7 @@ class OpenTransaction:
         rows: raw rows read.
         fallbacks: records that went through the reference codec.
         reports: of each batch.
+        schemas: rows of each batch by schema.
         offsets: the offset to commit, by partition.
         touched: slots of the keys whose states changed.
     """
@@ -36,14 +39,18 @@ class OpenTransaction:
         self.rows = 0
         self.fallbacks = 0
         self.reports: list[ConformanceReport] = []
+        self.schemas: list[SchemaCount] = []
         self.offsets: dict[int, int] = {}
         self.touched: set[int] = set()
 
-    def add(self, batch: RawBatch, result: ConformanceResult, fallbacks: int) -> None:
+    def add(
+        self, batch: RawBatch, result: ConformanceResult, fallbacks: int, schemas: tuple[SchemaCount, ...] = ()
+    ) -> None:
         """Count a batch that was written."""
         self.rows += len(batch.messages)
         self.fallbacks += fallbacks
         self.reports.append(result.report)
+        self.schemas += schemas
         self.offsets |= {r.partition: r.last + 1 for r in result.report.ranges}
         self.touched.update(result.delta.slots.tolist())
 
@@ -59,8 +66,11 @@ class OpenTransaction:
 class NormalizerOutput:
     """Writes the outcome of batches; every method raises TransactionAborted if the transaction cannot go on."""
 
-    def __init__(self, job: NormalizerJob, world: str, producer: TransactionalProducer, store: StateStore) -> None:
+    def __init__(
+        self, job: NormalizerJob, world: str, instance: str, producer: TransactionalProducer, store: StateStore
+    ) -> None:
         self._job, self._world, self._producer, self._store = job, world, producer, store
+        self._news = SchemaNews(job.dataset, topics.subject(job.raw), f"{job.group} {instance}")
 
     def write(self, batch: RawBatch, result: ConformanceResult) -> None:
         """Write accepted rows to the partitions that they came from, and rejected ones to quarantine."""
@@ -74,14 +84,26 @@ class NormalizerOutput:
         if result.rejected:
             self._write_quarantine(batch, result)
 
-    def write_states_and_report(self, transaction: OpenTransaction, states: KeyStates) -> ConformanceReport:
+    def write_states_and_report(
+        self, transaction: OpenTransaction, states: KeyStates, schema_mode: str | None = None
+    ) -> ConformanceReport:
         """Write what ends a transaction: the states of the keys that it touched, and one report of all its batches."""
         touched = np.array(sorted(transaction.touched), np.int64)
         self._producer.send(self._job.state, *self._store.encode(states.records(states.read(touched))))
-        report = merge_reports(transaction.reports).model_copy(update={"created_at": now()})
+        report = merge_reports(transaction.reports).model_copy(
+            update={"created_at": now(), "schema_mode": schema_mode, "schemas": merge_schemas(transaction.schemas)}
+        )
         payload = self._job.report_codec.encode(report.to_avro())
         self._producer.send(self._job.reports, [payload], [self._job.dataset.encode()], [_BY_KEY])
+        entries = self._news.entries(report, now_ms())
+        if entries:
+            payloads = [self._job.audit_codec.encode(entry.to_avro()) for entry in entries]
+            self._producer.send(self._job.audit, payloads, [e.key for e in entries], [0] * len(entries))
         return report
+
+    def committed(self) -> None:
+        """Remember that what was written last is committed: what it told of schemas needs no telling again."""
+        self._news.told()
 
     def _write_quarantine(self, batch: RawBatch, result: ConformanceResult) -> None:
         at = now_ms()

@@ -28,6 +28,7 @@ from streams.delivery import Delivery, DeliveryFailed, DeliveryFailure
 from streams.errors import BrokerError, ContractError, RegistryError, SeamlessError
 from streams.log import get_logger
 from streams.normalizer_job import registered_contract
+from streams.producer_governance import ProducerGovernance
 from streams.registry import RegisteredSchema, Registry
 from streams.schema_checks import source_of
 from streams.settings import Settings, load_settings
@@ -95,7 +96,8 @@ class GovernedProducer:
     Raises:
         SettingsError: if the dataset is not configured.
         RegistryError: if the raw schema or the contract is not registered, or the registry does not answer.
-        ContractError: if the registered raw schema cannot be conformed to the contract, or holds nested values.
+        ContractError: if the registered raw schema cannot be conformed to the contract, holds nested values, or is
+            refused by the schema mode of the dataset (see docs/governance.md).
         BrokerError: if Kafka does not answer, or the topic is not there.
     """
 
@@ -113,9 +115,9 @@ class GovernedProducer:
         self.dataset, self.name = dataset, name or f"{settings.world}.producer.{dataset}"
         self.topic = topics.raw(settings.world, dataset)
         self.on_violation: OnViolation = on_violation or settings.producer.on_violation
-        with Registry(settings.registry) as registry:
-            raw = _raw_schema(registry, self.topic)
-            registered = registered_contract(registry, settings.world, dataset)
+        self._registry = registry = Registry(settings.registry)
+        raw = _raw_schema(registry, self.topic)
+        registered = registered_contract(registry, settings.world, dataset)
         self.contract = Contract.parse(registered.schema)
         self.schema: AvroRecord = parse_record(raw.schema)
         self._key = _key_column(self.contract, self.schema, self.topic)
@@ -139,6 +141,7 @@ class GovernedProducer:
         producing = settings.producer
         config = producer_config(settings, linger_ms=producing.linger_ms, compression=producing.compression)
         self._delivery = Delivery({**config, "client.id": self.name}, self.topic, on_error)
+        self._governance = ProducerGovernance(settings, dataset, self.name, registry, raw, self.contract)
 
     # Sending
 
@@ -152,10 +155,12 @@ class GovernedProducer:
         Raises:
             FrameError: naming the columns that do not fit the schema.
             ProduceRefused: if rows break the contract (see `on_violation`).
+            ContractError: if the schema mode of the dataset was changed, and now refuses the producer's schema.
             BrokerError: if the producer can send no more.
         """
         if self._closed:
             raise BrokerError(f"the producer of {self.dataset} is closed: make a new one")
+        self._governance.check()
         batch = coerce(frame, self.schema, self.timezone)
         result = self._judge(batch)
         if result.rejected and self.on_violation == "refuse":
@@ -163,7 +168,7 @@ class GovernedProducer:
             raise ProduceRefused(result.report, result.rejected)
         # Encoded before the first is sent, so that a value that no encoding holds stops the frame as a whole.
         payloads = self._encode(batch)
-        self._delivery.send(payloads, self._keys(batch))
+        self._delivery.send(payloads, self._keys(batch), self._governance.headers)
         self._states.apply(result.delta)
         self._tell(result.report)
         return Sent(batch.num_rows, result.report)
@@ -206,6 +211,8 @@ class GovernedProducer:
         if self._closed:
             return self.counts
         self._closed = True
+        self._governance.close()
+        self._registry.close()
         return self.flush(timeout)
 
     def __enter__(self) -> Self:

@@ -20,7 +20,10 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from schemas.bounded import Recent
+from schemas.references import inlined
 from streams.errors import RegistryError, SettingsError
+from streams.registry_config import client_config
 from streams.settings_kafka import RegistrySettings
 
 __all__ = [
@@ -37,9 +40,8 @@ __all__ = [
 AvroSchema = dict[str, Any]
 Answer = TypeVar("Answer")
 
-# An outage is reported within a few timeouts; whoever can wait longer (the normalizer) asks again itself.
-_RETRIES = {"max.retries": 2, "retries.wait.ms": 100, "retries.max.wait.ms": 1_000}
 _PAGE = 500
+_MOST_SCHEMAS = 2_000
 _SUBJECT_UNKNOWN = {40401, 40402, 40403}
 _ID_UNKNOWN = 40403
 
@@ -93,15 +95,15 @@ class Registry:
     def __init__(self, settings: RegistrySettings) -> None:
         self.url = settings.url
         try:
-            self._client = SchemaRegistryClient(_client_config(settings))
+            self._client = SchemaRegistryClient(client_config(settings))
         except (OSError, ValueError) as error:
             raise SettingsError(
                 f"The registry client cannot be set up: {error}. Check ca_path, cert_path and key_path in "
                 "seamless.registry."
             ) from error
         self._finalizer = weakref.finalize(self, self._client.close)
-        self._by_id: dict[int, AvroSchema] = {}
-        self._lock = threading.Lock()
+        self._by_id: Recent[int, AvroSchema] = Recent(_MOST_SCHEMAS)
+        self._lock, self._asked = threading.Lock(), 0
 
     def close(self) -> None:
         """Close the connections; also done when the object is forgotten."""
@@ -114,21 +116,23 @@ class Registry:
         self.close()
 
     def schema_by_id(self, schema_id: int) -> AvroSchema:
-        """Return the schema of an id; treat it as read-only, as it is remembered for ever.
+        """Return the schema of an id, with what it refers to; treat it as read-only, as it is remembered.
+
+        What an id stands for never changes, so only the least used of thousands is ever asked for again.
 
         Raises UnknownSchemaId; that answer is not remembered.
         """
-        with self._lock:
-            known = self._by_id.get(schema_id)
+        known = self._by_id.get(schema_id)
         if known is None:
             try:
-                known = _parsed(self._ask(lambda: self._client.get_schema(schema_id)), f"id {schema_id}")
+                answer = self._ask(lambda: self._client.get_schema(schema_id))
+                known = self._whole(answer, f"id {schema_id}")
             except _Refusal as refusal:
                 if refusal.code == _ID_UNKNOWN:
                     raise UnknownSchemaId(schema_id, self.url) from None
                 raise refusal.as_error() from None
-            with self._lock:
-                known = self._by_id.setdefault(schema_id, known)
+            self._by_id.put(schema_id, known)
+            self._forget_some()
         return known
 
     def latest(self, subject: str) -> RegisteredSchema | None:
@@ -138,6 +142,15 @@ class Registry:
     def version(self, subject: str, version: int) -> RegisteredSchema | None:
         """Return one version under a subject, None if there is no such subject or version."""
         return self._one(subject, lambda: self._client.get_version(subject, version))
+
+    def versions(self, subject: str) -> list[int]:
+        """Return the numbers of the versions under a subject, rising; none if there is no such subject."""
+        try:
+            return sorted(int(v) for v in self._ask(lambda: self._client.get_versions(subject)))
+        except _Refusal as refusal:
+            if refusal.code in _SUBJECT_UNKNOWN:
+                return []
+            raise refusal.as_error() from None
 
     def lookup(self, subject: str, schema: AvroSchema) -> RegisteredSchema | None:
         """Return where this very schema is registered under the subject, None if it is not."""
@@ -225,8 +238,33 @@ class Registry:
             subject=subject,
             id=found.schema_id,
             version=found.version,
-            schema=_parsed(found.schema, f"subject {subject}"),
+            schema=self._whole(found.schema, f"subject {subject}"),
         )
+
+    def _whole(self, answer: Schema, what: str) -> AvroSchema:
+        """Return a schema with the types of its references written out where they are first used."""
+        parsed = _parsed(answer, what)
+        if not answer.references:
+            return parsed
+        types: dict[str, AvroSchema] = {}
+        for reference in answer.references:
+            subject, version = str(reference.subject), int(reference.version or 0)
+            try:
+                found = self._ask(partial(self._client.get_version, subject, version))
+            except _Refusal as refusal:
+                raise UnusableSchema(
+                    f"The schema of {what} refers to {reference.name}, version {version} of {subject}, which the "
+                    f"registry does not give: {refusal.reason}. Register it again."
+                ) from None
+            types[str(reference.name)] = self._whole(found.schema, f"{subject}@{version}")
+        return inlined(parsed, types)
+
+    def _forget_some(self) -> None:
+        """The client remembers all that it was ever asked; a fleet with ever new ids would fill the memory."""
+        with self._lock:
+            self._asked += 1
+            if self._asked % _MOST_SCHEMAS == 0:
+                self._client.clear_caches()  # type: ignore[no-untyped-call]
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
         """Make one call; raise _Refusal for a considered no, RegistryUnavailable for what time may mend."""
@@ -269,28 +307,6 @@ class _Refusal(Exception):  # noqa: N818 - never leaves this module
         else:
             remedy = "Change what was asked for accordingly"
         return RegistryError(f"The registry at {self._url} says no (HTTP {self.status}): {self.reason}. {remedy}.")
-
-
-def _client_config(settings: RegistrySettings) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "url": settings.url,
-        "timeout": settings.timeout,
-        "cache.latest.ttl.sec": 0,  # otherwise a new version is never seen
-        **_RETRIES,
-    }
-    if settings.user is not None and settings.password is not None:
-        config["basic.auth.user.info"] = f"{settings.user}:{settings.password.get_secret_value()}"
-    if settings.bearer_token is not None:
-        config["bearer.auth.credentials.source"] = "STATIC_TOKEN"
-        config["bearer.auth.token"] = settings.bearer_token.get_secret_value()
-        # the client insists on a cluster, a header that a registry with only one tenant ignores
-        config["bearer.auth.logical.cluster"] = settings.logical_cluster or "default"
-    paths = {
-        "ssl.ca.location": settings.ca_path,
-        "ssl.certificate.location": settings.cert_path,
-        "ssl.key.location": settings.key_path,
-    }
-    return config | {name: path for name, path in paths.items() if path is not None}
 
 
 def _wire(schema: AvroSchema) -> Schema:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from schemas.compatibility import Level
 from streams.calendar_names import calendar_names
 from streams.durations import DAY_NS, MS_NS, duration_ns
 from streams.settings_kafka import Section
@@ -22,10 +23,12 @@ __all__ = [
     "NormalizerSettings",
     "ProducerSettings",
     "QuarantineSettings",
+    "SchemaMode",
     "TopicSettings",
 ]
 
 Mode = Literal["shadow", "blocking"]
+SchemaMode = Literal["optional", "canary", "strict"]
 Compression = Literal["none", "lz4", "zstd", "snappy", "gzip"]
 
 FOREVER_MS = -1
@@ -197,6 +200,16 @@ class DatasetSettings(Section):
         "30d", description="how long Kafka keeps rows, such as 30d, or forever"
     )
     mode: Mode | None = Field(None, description="overrides seamless.conformance.mode")
+    schema_mode: SchemaMode = Field(
+        "optional", description="optional, canary or strict: which schemas may be written; see docs/governance.md"
+    )
+    schema_compatibility: Level = Field(
+        "FULL_TRANSITIVE", description="what strict asks between the versions of the raw subject"
+    )
+    canary_share: float = Field(0.1, ge=0, le=1, description="share of the keys that canary judges strictly")
+    canary_producers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="producers that canary judges strictly, by name"
+    )
     lateness: Duration | None = Field(None, description="how far behind the newest a row may be before it is late")
     source: str | None = Field(None, min_length=1, description="where backfill fetches history from")
     timezone: str = Field("UTC", description="zone of timestamps that carry none")

@@ -10,6 +10,7 @@ import typer
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
 from streams.cli.output import console
+from streams.cli.schema_govern import add_to
 from streams.errors import ContractError, SettingsError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(name="schema", help="The schemas that the settings call for.", no_args_is_help=True)
+add_to(app)
 
 REFUSED = 1
 
@@ -54,7 +56,8 @@ def register(
 ) -> None:
     """Check every schema, then register what is missing; if anything is wrong, nothing is registered."""
     # Imported when needed, here and below: no other command should wait for it.
-    from streams.registry import Registry
+    from streams.cli.schema_trail import record_refusal, record_registrations
+    from streams.registry import Registry, SchemaRefused
     from streams.schema_admin import register_subjects, wanted_file, wanted_subjects
 
     if (file is None) != (subject is None):
@@ -67,7 +70,13 @@ def register(
     else:
         wanted = wanted_subjects(settings, dataset)
     with Registry(settings.registry) as registry:
-        _show(register_subjects(registry, wanted), as_json)
+        try:
+            verdicts = register_subjects(registry, wanted)
+        except (ContractError, SchemaRefused) as error:
+            record_refusal(settings, registry, wanted, str(error))
+            raise
+        record_registrations(settings, registry, verdicts)
+    _show(verdicts, as_json)
 
 
 @app.command()

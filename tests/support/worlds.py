@@ -24,6 +24,7 @@ from streams.settings import Settings, load_settings
 from streams.topic_admin import TopicAdmin
 
 DATASET = "bars"
+_SHARED = {topics.Kind.CONFORMANCE_REPORTS, topics.Kind.SCHEMA_GOVERNANCE, topics.Kind.SCHEMA_AUDIT}
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def make_world(
     config = folder / f"{name}.toml"
     config.write_text("\n".join(_toml(values)), encoding="utf-8")
     settings = load_settings(config, env={})
-    reports = [t for t in topics.topics_for(settings) if t.kind is topics.Kind.CONFORMANCE_REPORTS]
-    TopicAdmin(settings.kafka).apply([*topics.dataset_topics(settings, DATASET), *reports])
+    shared = [t for t in topics.topics_for(settings) if t.kind in _SHARED]
+    TopicAdmin(settings.kafka).apply([*topics.dataset_topics(settings, DATASET), *shared])
     registry = Registry(settings.registry)
     schema = load_contract(contract).schema
 
@@ -116,6 +117,8 @@ def make_world(
             topics.quarantine_state(name, DATASET): load_event("quarantine_state"),
             topics.conformance_state(name, DATASET): load_event("conformance_state"),
             topics.conformance_reports(name): load_event("conformance_report"),
+            topics.schema_governance(name): load_event("schema_governance"),
+            topics.schema_audit(name): load_event("schema_audit"),
         },
     )
     return World(

@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "streams/normalizer.py",
         "streams/offsets.py",
         "streams/partition_reader.py",
+        "streams/policy_feed.py",
         "streams/provider/observation_writer.py",
         "streams/quarantine_store.py",
         "streams/quarantined.py",

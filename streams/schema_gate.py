@@ -1,0 +1,109 @@
+"""The gate that raw rows come through: decoded by their schemas, and judged by the policy that is in force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.codec import Decoded, Decoder
+from schemas.report import SchemaCount
+from schemas.wire import schema_id
+from streams import topics
+from streams.clock import monotonic
+from streams.governing import govern
+from streams.log import get_logger
+from streams.normalizer_job import NormalizerJob
+from streams.policy_feed import PolicyFeed
+from streams.raw_batch import RawBatch
+from streams.raw_schemas import RawSchemas
+from streams.registry import Registry
+from streams.schema_policy import PRODUCER_HEADER, SchemaPolicy
+from streams.settings import Settings
+from streams.subject_versions import SubjectVersions
+
+__all__ = ["SchemaGate"]
+
+log = get_logger(__name__)
+
+_FOLLOW_SECONDS = 0.5
+
+
+class SchemaGate:
+    """Decodes and judges the batches of one dataset; used on the thread that polls.
+
+    The policy changes in `follow` alone, which is called between transactions: no row is judged by two modes, and none
+    of a transaction by another than its others.
+
+    Attributes:
+        policy: what is in force.
+        subject: the raw subject that ids have to stand under.
+    """
+
+    def __init__(self, settings: Settings, job: NormalizerJob, registry: Registry) -> None:
+        self._dataset = job.dataset
+        self._feed = PolicyFeed(settings, registry)
+        self.policy: SchemaPolicy = self._feed.policy(job.dataset)
+        self.subject = topics.subject(job.raw)
+        self._raw_schemas = RawSchemas(registry, job.contract)
+        self._decoder = Decoder(self._raw_schemas)
+        self._versions = SubjectVersions(registry, self.subject, job.contract, self.policy.compatibility)
+        self._followed = float("-inf")
+
+    def open(self) -> None:
+        """Read what is in force; raises BrokerError if the governance topic cannot be read."""
+        self._feed.open()
+        self._adopt(self._feed.policy(self._dataset))
+
+    def follow(self) -> None:
+        """Adopt what was set meanwhile; to be called where no transaction is open."""
+        if monotonic() - self._followed < _FOLLOW_SECONDS:
+            return
+        self._followed = monotonic()
+        self._feed.poll()
+        self._adopt(self._feed.policy(self._dataset))
+
+    def close(self) -> None:
+        """Let go of Kafka."""
+        self._feed.close()
+
+    def decode(self, batch: RawBatch) -> tuple[Decoded, tuple[SchemaCount, ...]]:
+        """Return the decoded batch, without the rows that are refused, and the counts by schema.
+
+        Rows are in `waiting` where the registry has to say something first.
+        """
+        self._raw_schemas.begin_batch()
+        decoded = self._decoder.decode(batch.payloads())
+        verdicts = self._versions.verdicts(decoded.ids, wait=self.policy.mode != "optional")
+        governed = govern(
+            self.policy,
+            verdicts,
+            decoded,
+            key_of=lambda row: _bytes(batch.messages[row].key()),
+            producer_of=lambda row: _producer(batch.messages[row].headers()),
+            schema_of=lambda row: schema_id(batch.messages[row].value()) or 0,
+        )
+        return governed.decoded, governed.counts
+
+    def knows(self, identifier: int) -> bool:
+        """Whether rows of a schema id that had to wait can be judged by now."""
+        record = self._raw_schemas(identifier)
+        if record is None:
+            return False
+        if isinstance(record, str) or self.policy.mode == "optional":
+            return True
+        return self._versions.verdicts([identifier], wait=False)[identifier] is not None
+
+    def _adopt(self, policy: SchemaPolicy) -> None:
+        if policy != self.policy:
+            log.info("schema_mode_changed", dataset=self._dataset, before=self.policy.words(), after=policy.words())
+            self.policy = policy
+            self._versions.require(policy.compatibility)
+
+
+def _bytes(key: bytes | str | None) -> bytes | None:
+    return key.encode() if isinstance(key, str) else key
+
+
+def _producer(headers: Any) -> str | None:
+    """Return the name in a record's headers, a list of pairs; None if there is none."""
+    found = next((value for name, value in headers or () if name == PRODUCER_HEADER), None)
+    return found.decode(errors="replace") if isinstance(found, bytes) else found
