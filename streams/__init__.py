@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streams.errors import SeamlessError
     from streams.producer import GovernedProducer, ProduceRefused
+    from streams.provider.provider import Provider
+    from streams.provider.result import FetchResult
     from streams.settings import Settings, load_settings
     from streams.sla_exceeded import SeamlessSLAExceeded
     from streams.sla_policy import SLAPolicy
     from streams.subscription import Subscription, subscribe
 
 __all__ = [
+    "FetchResult",
     "GovernedProducer",
     "ProduceRefused",
+    "Provider",
     "SLAPolicy",
     "SeamlessError",
     "SeamlessSLAExceeded",
@@ -26,8 +30,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FetchResult": "streams.provider.result",
     "GovernedProducer": "streams.producer",
     "ProduceRefused": "streams.producer",
+    "Provider": "streams.provider.provider",
     "SLAPolicy": "streams.sla_policy",
     "SeamlessError": "streams.errors",
     "SeamlessSLAExceeded": "streams.sla_exceeded",

@@ -187,6 +187,12 @@ METRICS: tuple[MetricDefinition, ...] = (
         "Fetches that gave what there was, as the rest took too long, failed or is not there.",
     ),
     MetricDefinition(
+        "seamless_provider_degraded_total",
+        "counter",
+        ("dataset", "what"),
+        "Fetches that went on without the archive, the broker or the coordinator.",
+    ),
+    MetricDefinition(
         "seamless_stream_rows_total", "counter", ("consumer", "dataset"), "Rows that streams gave to their readers."
     ),
     MetricDefinition(

@@ -129,6 +129,7 @@ class Metrics:
         self.stream_rows = self._counter("seamless_stream_rows_total")
         self.stream_late_rows = self._counter("seamless_stream_late_rows_total")
         self.stream_lag_records = self._gauge("seamless_stream_lag_records")
+        self.provider_degraded = self._counter("seamless_provider_degraded_total")
         self.sla_violations = self._counter("seamless_sla_violations_total")
         self.sla_observations_dropped = self._counter("seamless_sla_observations_dropped_total")
         self.calls_unanswered = self._counter("seamless_calls_unanswered_total")

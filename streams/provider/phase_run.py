@@ -94,6 +94,10 @@ class PhaseRun:
         """Return the seconds that may still be waited; None if there is no limit, as where the policy holds."""
         return None if self._hold else self._budget().seconds
 
+    def is_over(self) -> bool:
+        """Return whether no time is left, also where the policy holds and waits on."""
+        return self._budget().seconds == 0
+
     def saw(self, rows: int, watermark: int | None = None, lane: Lane | None = None) -> None:
         """Say what came of it: rows, their greatest event time (nanoseconds since the epoch) and which they are."""
         self._rows, self._watermark, self._lane = rows, watermark, lane or self._lane

@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "streams/partition_reader.py",
         "streams/policy_feed.py",
         "streams/provider/observation_writer.py",
+        "streams/provider/tail.py",
         "streams/quarantine_store.py",
         "streams/quarantined.py",
         "streams/raw_batch.py",
