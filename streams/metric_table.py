@@ -220,6 +220,48 @@ METRICS: tuple[MetricDefinition, ...] = (
         "Observations that did not get to Kafka: queue_full, undelivered or closed.",
     ),
     MetricDefinition(
+        "seamless_sla_breaches_total",
+        "counter",
+        ("objective", "phase", "severity", "dataset"),
+        "Breaches that opened, and once more those that escalated, by the severity that they then had.",
+    ),
+    MetricDefinition(
+        "seamless_sla_open_breaches",
+        "gauge",
+        ("objective", "phase", "severity", "dataset"),
+        "Breaches that are open, in the partitions that this agent holds.",
+    ),
+    MetricDefinition(
+        "seamless_sla_error_budget_remaining_ratio",
+        "gauge",
+        ("objective", "phase", "consumer", "dataset"),
+        "Share of an error budget that is left in its period; negative if it is overdrawn.",
+    ),
+    MetricDefinition("seamless_sla_observations_total", "counter", (), "Observations folded into windows."),
+    MetricDefinition(
+        "seamless_sla_late_observations_total",
+        "counter",
+        ("phase", "dataset"),
+        "Observations of windows that were closed already; they are in none.",
+    ),
+    MetricDefinition(
+        "seamless_sla_observations_unreadable_total", "counter", (), "Records read by the agent that are no events."
+    ),
+    MetricDefinition(
+        "seamless_sla_agent_lag_records",
+        "gauge",
+        ("partition",),
+        "Records of observations that an agent has still to read, by partition that it holds.",
+    ),
+    MetricDefinition(
+        "seamless_sla_window_close_seconds",
+        "histogram",
+        (),
+        "Seconds from the end of a window that held something until what follows from it was committed.",
+        _SECONDS,
+    ),
+    MetricDefinition("seamless_sla_open_windows", "gauge", (), "Pieces of open windows that an agent holds."),
+    MetricDefinition(
         "seamless_calls_unanswered_total",
         "counter",
         ("target", "reason"),

@@ -22,6 +22,7 @@ from streams.cli.produce import produce
 from streams.cli.quarantine import app as _quarantine
 from streams.cli.schema import app as _schema
 from streams.cli.sla import app as _sla
+from streams.cli.sla_agent import sla_agent
 from streams.cli.stack import down, status, up
 from streams.cli.tail import tail
 from streams.cli.topics import app as _topics
@@ -54,7 +55,7 @@ def _options(
     pass
 
 
-for _command in (up, down, status, demo, normalize, coordinator, worker, produce, tail, coverage):
+for _command in (up, down, status, demo, normalize, coordinator, worker, sla_agent, produce, tail, coverage):
     app.command()(_command)
 for _group in (_archive, _backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
     app.add_typer(_group)

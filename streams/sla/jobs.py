@@ -7,6 +7,7 @@ comes late finds the same.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,16 +65,22 @@ class JobSeries:
         self._over = {job["id"] for job in jobs if job["breach"] is None}
         self.open = {job["id"]: Breach.from_datum(job["breach"]) for job in jobs if job["breach"] is not None}
 
-    def look(self, facts: list[JobFact], at: int) -> list[Breach]:
-        """Look at the jobs of the dataset, at a watermark; return the records that follow."""
+    def asks(self, job: str, created: int, urgent: bool, at: int) -> bool:
+        """Return whether it has to know more of a job, at a watermark: its deadline has passed, and it is not over."""
+        concerns = urgent or not self.watch.settings.urgent_only
+        return concerns and self._since <= self._deadline(created) <= at and job not in self._over
+
+    def look(self, facts: list[JobFact], known: Set[str], at: int) -> list[Breach]:
+        """Look at the jobs of the dataset, at a watermark; return the records that follow.
+
+        Args:
+            facts: of the jobs that it asks for.
+            known: ids of all jobs of the dataset.
+        """
         found = []
         for fact in sorted(facts, key=lambda fact: (fact.created, fact.id)):
-            deadline = fact.created + int((self.watch.limit or 0.0) * 1e9)
-            concerns = fact.urgent or not self.watch.settings.urgent_only
-            if not concerns or deadline < self._since or at < deadline or fact.id in self._over:
-                continue
-            found += self._judged(fact, deadline)
-        known = {fact.id for fact in facts}
+            if self.asks(fact.id, fact.created, fact.urgent, at):
+                found += self._judged(fact, self._deadline(fact.created))
         self._over &= known
         for gone in sorted(set(self.open) - known):  # the coordinator forgot it
             found.append(resolved(self.open.pop(gone), "silent"))
@@ -89,6 +96,9 @@ class JobSeries:
         still = [{"id": each, "breach": breach.datum()} for each, breach in sorted(self.open.items())]
         return {"key": self.watch.id, "offset": -1, "watermark": None, "since": self._since, "closed": 0,
                 "jobs": over + still}  # fmt: skip
+
+    def _deadline(self, created: int) -> int:
+        return created + int((self.watch.limit or 0.0) * 1e9)
 
     def _judged(self, fact: JobFact, deadline: int) -> list[Breach]:
         watch, last = self.watch, self.open.get(fact.id)

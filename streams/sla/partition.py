@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,11 @@ class PartitionWindows:
         return self._watermark.at
 
     @property
+    def closed(self) -> int | None:
+        """Windows that end here or before are closed, nanoseconds since the epoch."""
+        return self._watermark.closed
+
+    @property
     def windows(self) -> int:
         """How many panes of open windows are held."""
         return sum(series.windows for series in self._series.values())
@@ -149,16 +154,18 @@ class PartitionWindows:
             if records or windows:
                 self._dirty.add(series.watch.id)
 
-    def look(self, facts: Mapping[str, list[JobFact]]) -> None:
-        """Look at the backfill jobs of datasets, at the watermark."""
+    def job_series(self) -> list[JobSeries]:
+        """Return those that watch the backfill jobs of a dataset."""
+        return list(self._jobs.values())
+
+    def look(self, series: JobSeries, facts: list[JobFact], known: Set[str]) -> None:
+        """Have one look at the jobs that it asks for, at the watermark; see `JobSeries.look`."""
         closed = self._watermark.closed
-        if closed is None:
-            return
-        for jobs in self._jobs.values():
-            records = jobs.look(facts.get(jobs.watch.series.dataset, []), closed)
-            if records:
-                self.output.breaches += records
-            self._dirty.add(jobs.watch.id)
+        if closed is not None and series.watch.id in self._jobs:
+            before = series.datum()["jobs"]
+            self.output.breaches += series.look(facts, known, closed)
+            if series.datum()["jobs"] != before:
+                self._dirty.add(series.watch.id)
 
     def drain(self) -> Output:
         """Return what came of records since the last call."""

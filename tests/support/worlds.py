@@ -108,7 +108,7 @@ def make_world(
     registry = Registry(settings.registry)
     schema = load_contract(contract).schema
 
-    registered = _register(
+    registered = register_all(
         registry,
         {
             topics.raw(name, DATASET): raw or schema,
@@ -142,11 +142,11 @@ def make_backfill_world(stack: Any, name: str, folder: Path, *, shard_partitions
     wanted = {t.name for t in topics.topics_for(world.settings) if t.kind.value.startswith("backfill.")}
     TopicAdmin(world.settings.kafka).apply([t for t in topics.topics_for(world.settings) if t.name in wanted])
     schemas = {w.subject: w.schema for w in wanted_subjects(world.settings) if w.schema is not None}
-    _register(world.registry, {t: schemas[topics.subject(t)] for t in (*wanted, topics.history(name, DATASET))})
+    register_all(world.registry, {t: schemas[topics.subject(t)] for t in (*wanted, topics.history(name, DATASET))})
     return world
 
 
-def _register(registry: Registry, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, RegisteredSchema]:
+def register_all(registry: Registry, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, RegisteredSchema]:
     """Register the schemas of topics side by side: each waits for the registry's own topic, most tests for these."""
     with ThreadPoolExecutor(len(wanted)) as pool:
         done = pool.map(lambda topic: registry.register(topics.subject(topic), dict(wanted[topic])), wanted)

@@ -47,6 +47,8 @@ MAY_IMPORT = {
         "streams/raw_batch.py",
         "streams/registry.py",
         "streams/seeking.py",
+        "streams/sla/store.py",
+        "streams/sla/voice.py",
         "streams/start_offsets.py",
         "streams/state_store.py",
         "streams/topic_admin.py",
@@ -56,7 +58,7 @@ MAY_IMPORT = {
     "prometheus_client": {"streams/metrics.py"},
     "pyruhvro": {"schemas/codec_columnar.py"},
     "fastavro": {"schemas/codec_reference.py", "schemas/contract_checks.py"},
-    "faust": set(),
+    "faust": {"streams/sla/carrier.py", "streams/sla/carrier_auth.py"},
     "fastapi": {
         "coordinator/service/app.py",
         "coordinator/service/job_routes.py",
