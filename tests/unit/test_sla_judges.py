@@ -247,37 +247,37 @@ def states(records: list[Any]) -> list[str]:
 
 def test_a_job_that_is_not_done_by_its_deadline_is_a_breach_until_it_is_done() -> None:
     jobs = jobs_of(min_coverage=1.0)
-    assert jobs.look([fact((10, 20))], START + 59 * NS) == []
-    (opened,) = jobs.look([fact((10, 20))], START + 60 * NS)
+    assert jobs.look([fact((10, 20))], {"j/1"}, START + 59 * NS) == []
+    (opened,) = jobs.look([fact((10, 20))], {"j/1"}, START + 60 * NS)
     assert (opened.state, opened.subject, opened.observed) == ("opened", "j/1", 0.5)
-    assert jobs.look([fact((10, 20, 70))], START + 75 * NS) == []
-    (over,) = jobs.look([fact((10, 20, 70, 80))], START + 90 * NS)
+    assert jobs.look([fact((10, 20, 70))], {"j/1"}, START + 75 * NS) == []
+    (over,) = jobs.look([fact((10, 20, 70, 80))], {"j/1"}, START + 90 * NS)
     assert (over.state, over.id, over.at) == ("resolved", opened.id, moment(START + 80 * NS))
-    assert jobs.look([fact((10, 20, 70, 80))], START + 95 * NS) == []
+    assert jobs.look([fact((10, 20, 70, 80))], {"j/1"}, START + 95 * NS) == []
 
 
 def test_a_look_that_comes_late_finds_the_same() -> None:
-    late = jobs_of(min_coverage=1.0).look([fact((10, 20, 70, 80))], START + 1_000 * NS)
+    late = jobs_of(min_coverage=1.0).look([fact((10, 20, 70, 80))], {"j/1"}, START + 1_000 * NS)
     assert states(late) == ["opened", "resolved"]
-    assert jobs_of(min_coverage=1.0).look([fact((10, 20, 30, 40))], START + 1_000 * NS) == []
+    assert jobs_of(min_coverage=1.0).look([fact((10, 20, 30, 40))], {"j/1"}, START + 1_000 * NS) == []
 
 
 def test_enough_of_a_job_is_enough() -> None:
-    assert jobs_of(min_coverage=0.75).look([fact((10, 20, 30))], START + 100 * NS) == []
+    assert jobs_of(min_coverage=0.75).look([fact((10, 20, 30))], {"j/1"}, START + 100 * NS) == []
 
 
 def test_a_job_that_has_failed_is_critical() -> None:
-    assert states(jobs_of().look([fact((10,), ended=True)], START + 100 * NS)) == ["opened", "escalated"]
+    assert states(jobs_of().look([fact((10,), ended=True)], {"j/1"}, START + 100 * NS)) == ["opened", "escalated"]
 
 
 def test_a_job_that_was_taken_back_promised_nothing() -> None:
     jobs = jobs_of()
-    assert jobs.look([fact(cancelled=True)], START + 100 * NS) == []
+    assert jobs.look([fact(cancelled=True)], {"j/1"}, START + 100 * NS) == []
 
 
 def test_jobs_that_nobody_waits_for_may_be_left_out_and_old_ones_always_are() -> None:
-    assert jobs_of(urgent_only=True).look([fact(urgent=False)], START + 100 * NS) == []
-    assert jobs_of().look([fact(created=START - 61 * NS)], START + 100 * NS) == []
+    assert jobs_of(urgent_only=True).look([fact(urgent=False)], {"j/1"}, START + 100 * NS) == []
+    assert jobs_of().look([fact(created=START - 61 * NS)], {"j/1"}, START + 100 * NS) == []
 
 
 @pytest.mark.parametrize(
