@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from streams.producer import GovernedProducer, ProduceRefused
     from streams.provider.provider import Provider
     from streams.provider.result import FetchResult
+    from streams.provider.stream import Stream
+    from streams.provider.stream_merge import MergedStream
+    from streams.provider.stream_position import StreamPosition
     from streams.settings import Settings, load_settings
     from streams.sla_exceeded import SeamlessSLAExceeded
     from streams.sla_policy import SLAPolicy
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
 __all__ = [
     "FetchResult",
     "GovernedProducer",
+    "MergedStream",
     "ProduceRefused",
     "Provider",
     "SLAPolicy",
     "SeamlessError",
     "SeamlessSLAExceeded",
     "Settings",
+    "Stream",
+    "StreamPosition",
     "Subscription",
     "load_settings",
     "subscribe",
@@ -32,12 +38,15 @@ __all__ = [
 _HOMES = {
     "FetchResult": "streams.provider.result",
     "GovernedProducer": "streams.producer",
+    "MergedStream": "streams.provider.stream_merge",
     "ProduceRefused": "streams.producer",
     "Provider": "streams.provider.provider",
     "SLAPolicy": "streams.sla_policy",
     "SeamlessError": "streams.errors",
     "SeamlessSLAExceeded": "streams.sla_exceeded",
     "Settings": "streams.settings",
+    "Stream": "streams.provider.stream",
+    "StreamPosition": "streams.provider.stream_position",
     "Subscription": "streams.subscription",
     "load_settings": "streams.settings",
     "subscribe": "streams.subscription",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import MappingProxyType, TracebackType
 from typing import Self
+
+import polars as pl
 
 from schemas.grid import DAY, make_grid
 from streams.archive.reader import ArchiveReader
@@ -21,6 +23,9 @@ from streams.provider.moments import Moment, moment_ns
 from streams.provider.observation_writer import ObservationWriter
 from streams.provider.result import FetchResult
 from streams.provider.sla_metrics import SLAMetrics
+from streams.provider.stream import Stream
+from streams.provider.stream_position import StreamPosition
+from streams.provider.streaming import make_stream
 from streams.provider.tail import Wanted
 from streams.provider.tail_pool import TailPool
 from streams.settings import Settings, load_settings
@@ -72,6 +77,7 @@ class Provider:
             Degraded(self.metrics),
         )
         self._sla_metrics = told
+        self._streams: set[Stream] = set()
         self._closed = threading.Event()
         for dataset in self._settings.datasets.values():  # calendars take a second, which no deadline should pay for
             make_grid(dataset.interval_ns() or DAY, dataset.calendar)
@@ -113,12 +119,65 @@ class Provider:
         wanted = self._wanted(dataset, symbols, start, end, as_of)
         return Fetch(self._kit, wanted, resolved, live).run()
 
+    def stream(
+        self,
+        dataset: str,
+        symbols: Collection[str] | str | None = None,
+        start: Moment | None = None,
+        *,
+        sla: Override | None = None,
+        position: StreamPosition | str | None = None,
+        fill: bool = True,
+        timeout: float | None = None,
+        until_end: bool = False,
+        on_late: Callable[[pl.DataFrame], None] | None = None,
+        batch_rows: int = 10_000,
+    ) -> Stream:
+        """Return history from `start` on and then what comes as one series, each row once and in order.
+
+        It opens at its first step. See docs/streams.md; several are merged by `streams.MergedStream`.
+
+        Args:
+            symbols: one or several; None for all that the dataset's settings name, or that have rows.
+            start: an aware datetime, nanoseconds since the epoch, or text such as 2024-01-31; None for the first row.
+            sla: what differs from the policy in force: fields of a policy, or the name of a preset.
+            position: of an earlier stream of the same, to go on from there.
+            fill: whether holes of history are fetched by the coordinator first.
+            timeout: seconds without a row after which the iteration ends; None waits for ever.
+            until_end: end behind the rows that are committed when history has been given.
+            on_late: is called with rows that landed after the stream was beyond their time.
+            batch_rows: about so many rows in a frame.
+
+        Raises:
+            SettingsError: if the dataset or the preset is unknown, or an argument makes no sense.
+        """
+        if self._closed.is_set():
+            raise SeamlessError("the provider is closed: make a new one")
+        made = make_stream(
+            self._kit,
+            resolve(self._settings, dataset, self._consumer, sla),
+            symbols,
+            start,
+            position=position,
+            fill=fill,
+            timeout=timeout,
+            until_end=until_end,
+            on_late=on_late,
+            batch_rows=batch_rows,
+            metrics=self._sla_metrics,
+            close=self._streams.discard,
+        )
+        self._streams.add(made)
+        return made
+
     def close(self) -> None:
-        """Let go of connections, two seconds at most, whatever hangs; a second call does nothing."""
+        """End its streams and let go of connections, which takes two seconds at most, whatever hangs."""
         if self._closed.is_set():
             return
         self._closed.set()
         deadline = Deadline(_CLOSE_S)
+        for stream in list(self._streams):
+            stream.close()
         self._kit.tails.close(deadline.left())
         self._kit.filling.close(deadline.left())
         if self._observations is not None:

@@ -77,7 +77,7 @@ class Stream:
         if timeout is not None and timeout < 0:
             raise SettingsError(f"timeout is {timeout}: give seconds to wait for rows, or None to wait for ever")
         self._core, self._switch = core, switch
-        self._timeout, self._until_end, self._on_late = timeout, until_end, on_late
+        self._timeout, self.until_end, self._on_late = timeout, until_end, on_late
         self._metrics, self._consumer, self._also_close = metrics, consumer, close
         self.dataset = core.position.dataset
         self.late_rows = self.given_rows = 0
@@ -132,7 +132,7 @@ class Stream:
             if self._closed:
                 return None
             if self._chunk is None:
-                chunk = self._core.step(seconds, until_end=self._until_end)
+                chunk = self._core.step(seconds, until_end=self.until_end)
                 self._tell_late()
                 if chunk is None:
                     return None

@@ -68,7 +68,7 @@ class History:
         self._empty = to_polars(empty_like(contract.columns), contract.record)
         self._archived = None if snapshot is None else snapshot.span()
         self._at = start
-        self._width = self._first_width()
+        self._width = 0
 
     @property
     def at(self) -> int | None:
@@ -89,6 +89,7 @@ class History:
             if span is None:
                 return None
             at = span[0] if begin is None else max(begin, span[0])
+            width = width or self._first_width(span[1] - at)
             end = min(at + width, span[1] + 1)
             narrow = end - at <= _NARROWEST_NS
             waiting = self._spill.count(at, end)
@@ -106,12 +107,11 @@ class History:
         self._at, self._width = window.end, window.width
         self._spill.forget_before(window.end - self._margin)
 
-    def _first_width(self) -> int:
+    def _first_width(self, span: int) -> int:
         """Return how wide a window has about the wanted number of rows, if they are spread evenly."""
-        if self._snapshot is None or self._archived is None:
-            return _NARROWEST_NS
-        share = min(1.0, self._rows / max(1, int(self._snapshot.files["num_records"].sum())))
-        return max(_NARROWEST_NS, int((self._archived[1] + 1 - self._archived[0]) * share))
+        archived = 0 if self._snapshot is None else int(self._snapshot.files["num_records"].sum())
+        share = min(1.0, self._rows / max(1, archived + self._spill.rows))
+        return max(_NARROWEST_NS, int((span + 1) * share))
 
     def _span(self, at: int | None) -> tuple[int, int] | None:
         """Return the first and the last event time of what is left, perhaps rounded outwards."""

@@ -1,4 +1,4 @@
-"""Several datasets as one stream, in the order of event time."""
+"""Several streams as one, in the order of event time."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ _TURN_S = 0.02
 
 
 class MergedStream:
-    """Yields (dataset, frame), so that event times never go back while history is given.
+    """Yields (name, frame), so that event times never go back while history is given.
 
-    Once the datasets are live, a row is held back until each of the others has a later one, or was silent for
-    `patience` seconds: nobody can know how late a row may be.
+    Once the streams are live, a row is held back until each of the others has a later one, or was silent for
+    `patience` seconds: nobody can know how late a row may be. Streams that are to end, end; then so does this.
 
     Args:
-        streams: by dataset; of equal times the first one's rows come first.
+        streams: by any name; of equal times the first one's rows come first.
         patience: seconds.
         timeout: seconds without a row after which the iteration ends; None waits for ever.
-        until_end: end behind the rows that are committed when history has been given.
     """
 
-    def __init__(
-        self, streams: Mapping[str, Stream], *, patience: float = 1.0, timeout: float | None, until_end: bool
-    ) -> None:
+    def __init__(self, streams: Mapping[str, Stream], *, patience: float = 1.0, timeout: float | None = None) -> None:
         self.streams = dict(streams)
-        self._patience, self._timeout, self._until_end = patience, timeout, until_end
+        self._patience, self._timeout = patience, timeout
+        self._until_end = all(stream.until_end for stream in streams.values())
         self._heads: dict[str, pl.DataFrame] = {}
         self._silent: dict[str, Deadline] = {}
         self._closed = False
@@ -56,8 +54,8 @@ class MergedStream:
 
     @property
     def position(self) -> dict[str, StreamPosition]:
-        """The place behind everything that was given, by dataset."""
-        return {dataset: stream.position for dataset, stream in self.streams.items()}
+        """The place behind everything that was given, by name."""
+        return {name: stream.position for name, stream in self.streams.items()}
 
     def close(self) -> None:
         """End all streams; from any thread."""
@@ -73,18 +71,18 @@ class MergedStream:
 
     def _fill_heads(self) -> None:
         """Look for rows of the streams of which none are at hand."""
-        for dataset, stream in self.streams.items():
-            if dataset in self._heads:
+        for name, stream in self.streams.items():
+            if name in self._heads:
                 continue
             frame = stream.take(None if self._until_end else _TURN_S)
             if frame is None:
-                self._silent.setdefault(dataset, Deadline(self._patience))
+                self._silent.setdefault(name, Deadline(self._patience))
             else:
-                self._heads[dataset] = frame
-                self._silent.pop(dataset, None)
+                self._heads[name] = frame
+                self._silent.pop(name, None)
 
     def _least(self) -> tuple[str, pl.DataFrame]:
-        """Take the earliest rows: those of one dataset that are before all rows of the others."""
+        """Take the earliest rows: those of one stream that are before all rows of the others."""
         times = {d: self._times(d, head) for d, head in self._heads.items()}
         order = list(self.streams)
         first = min(times, key=lambda d: (times[d][0], order.index(d)))
@@ -102,5 +100,5 @@ class MergedStream:
         self.streams[first].gave(count)
         return first, head.head(count)
 
-    def _times(self, dataset: str, frame: pl.DataFrame) -> pl.Series:
-        return frame.select(nanoseconds_of(self.streams[dataset].contract)).to_series()
+    def _times(self, name: str, frame: pl.DataFrame) -> pl.Series:
+        return frame.select(nanoseconds_of(self.streams[name].contract)).to_series()

@@ -146,9 +146,12 @@ class Opening:
 
     def _starts(self) -> dict[Source, int]:
         """Return where to begin: behind the archive, but not behind what was not dealt with."""
-        since, starts = self.sources(self.position.since), dict(self.archived)
-        for source, offset in self.sources(self.position.taken).items():
+        since, taken = self.sources(self.position.since), self.sources(self.position.taken)
+        starts = dict(self.archived)
+        for source, offset in taken.items():
             starts[source] = min(offset, starts.get(source, 0))
         for source, offset in since.items():
             starts[source] = max(offset, starts.get(source, 0))
-        return {source: offset for source, offset in starts.items() if offset}
+        # A partition of which neither says anything is read from its oldest record. One that a position was at the very
+        # beginning of is not: whoever comes back wants to know if what was there is gone.
+        return {source: offset for source, offset in starts.items() if offset or source in since or source in taken}

@@ -304,7 +304,7 @@ def test_two_streams_are_merged_in_the_order_of_event_time(made: World, writer: 
         for name, size in (("AAA", 7), ("BBB", 11))
     }
     found: list[tuple[int, str]] = []
-    with MergedStream(streams, timeout=None, until_end=True) as merged:
+    with MergedStream(streams) as merged:
         for name, frame in merged:
             assert frame["symbol"].unique().to_list() == [name]
             found += [(time, symbol) for symbol, time in identities(frame)]

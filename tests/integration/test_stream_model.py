@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
 from operations.stack import EmbeddedStack
@@ -144,7 +144,19 @@ class Model:
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink takes an hour of real Kafka
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@example(
+    # A position from before the first row, and the only rows behind it in the archive alone.
+    steps=[
+        Action("read"),
+        Action("live", "AAA", 1, 6),
+        Action("restart"),
+        Action("row", size=2),
+        Action("retention"),
+        Action("read", size=9),
+    ]
 )
 @given(steps=st.lists(actions, min_size=4, max_size=22))
 def test_every_row_is_given_once_and_in_order_or_told_of_as_late(
