@@ -267,5 +267,24 @@ METRICS: tuple[MetricDefinition, ...] = (
         ("target", "reason"),
         "Calls given up by their deadline (timeout), or not made as earlier ones hang (refused).",
     ),
+    MetricDefinition(
+        "seamless_alerts_posted_total",
+        "counter",
+        ("alertmanager",),
+        "Alerts that an Alertmanager took, those included that it was told before.",
+    ),
+    MetricDefinition(
+        "seamless_alert_post_failures_total",
+        "counter",
+        ("alertmanager", "reason"),
+        "Posts that an Alertmanager did not take: unanswered, or refused as wrong.",
+    ),
+    MetricDefinition("seamless_alerts_open", "gauge", ("severity",), "Breaches that are open."),
+    MetricDefinition(
+        "seamless_alert_post_age_seconds",
+        "gauge",
+        ("alertmanager",),
+        "Seconds since an Alertmanager last took a post; there is one each resend interval, also without alerts.",
+    ),
     MetricDefinition("seamless_build_info", "gauge", ("version",), "Always 1; its labels say what runs."),
 )

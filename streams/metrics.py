@@ -142,6 +142,10 @@ class Metrics:
         self.sla_window_close_seconds = self._histogram("seamless_sla_window_close_seconds")
         self.sla_open_windows = self._gauge("seamless_sla_open_windows")
         self.calls_unanswered = self._counter("seamless_calls_unanswered_total")
+        self.alerts_posted = self._counter("seamless_alerts_posted_total")
+        self.alert_post_failures = self._counter("seamless_alert_post_failures_total")
+        self.alerts_open = self._gauge("seamless_alerts_open")
+        self.alert_post_age_seconds = self._gauge("seamless_alert_post_age_seconds")
         self._gauge("seamless_build_info").set(1, version=version)
         for reason in ABORT_REASONS:  # present from the start, so that a first abort shows as a rate
             self._transaction_aborts.add(0, reason=reason)

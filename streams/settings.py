@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationError, Validat
 
 from streams import topics as _topics
 from streams.errors import SettingsError
+from streams.settings_alerting import AlertingSettings
 from streams.settings_archive import ArchiveSettings
 from streams.settings_kafka import KafkaSettings, RegistrySettings, Section, without_userinfo
 from streams.settings_objectives import SLAAgentSettings
@@ -34,6 +35,7 @@ from streams.settings_sla import SLASettings
 from streams.settings_sources import Origin, Values, environment_values, file_values, nested, override_values
 
 __all__ = [
+    "AlertingSettings",
     "ArchiveSettings",
     "BackfillSettings",
     "ConformanceSettings",
@@ -73,6 +75,7 @@ class Settings(Section):
     backfill: BackfillSettings = Field(default_factory=BackfillSettings)
     coordinator: CoordinatorSettings = Field(default_factory=CoordinatorSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    alerting: AlertingSettings = Field(default_factory=AlertingSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streams.build import VERSION
+from streams.cli.alert_bridge import alert_bridge
 from streams.cli.archive import app as _archive
 from streams.cli.backfill import app as _backfill
 from streams.cli.config import app as _config
@@ -55,7 +56,20 @@ def _options(
     pass
 
 
-for _command in (up, down, status, demo, normalize, coordinator, worker, sla_agent, produce, tail, coverage):
+for _command in (
+    up,
+    down,
+    status,
+    demo,
+    normalize,
+    coordinator,
+    worker,
+    sla_agent,
+    produce,
+    tail,
+    coverage,
+    alert_bridge,
+):
     app.command()(_command)
 for _group in (_archive, _backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
     app.add_typer(_group)

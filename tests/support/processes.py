@@ -9,7 +9,7 @@ from pathlib import Path
 
 from operations.testing.processes import SEAMLESS, Process, running
 
-__all__ = ["SEAMLESS", "WITH_TEST_SOURCES", "Process", "metric_of", "metrics_of", "running"]
+__all__ = ["SEAMLESS", "WITH_TEST_SOURCES", "Process", "asked", "metric_of", "metrics_of", "running"]
 
 WITH_TEST_SOURCES = {
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "plugins"), str(Path(__file__).parents[2])])
@@ -19,9 +19,14 @@ WITH_TEST_SOURCES = {
 
 def metrics_of(process: Process) -> str:
     """Return what `/metrics` of a process says, at the address that it has logged."""
-    found = re.search(r"http://127\.0\.0\.1:\d+", process.output())
+    return asked(process, "/metrics")
+
+
+def asked(process: Process, path: str) -> str:
+    """Return what a process answers at a path, such as `/healthz`."""
+    found = re.search(r"metrics\W+(http://127\.0\.0\.1:\d+)", process.output())
     assert found is not None, process.output()
-    with urllib.request.urlopen(found.group() + "/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(found[1] + path, timeout=5) as answer:
         text: str = answer.read().decode()
     return text
 
