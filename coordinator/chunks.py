@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from schemas.codec import Encoder
 from schemas.columns import numbers
 from schemas.conformance import ConformancePipeline
 from schemas.contract import Contract
+from schemas.exceptions import Exceptions
 from schemas.grid import NANOS
 from schemas.keystate import NEVER, KeyRecord, KeyStates
 from schemas.mapping import Located, locate
@@ -37,6 +38,7 @@ from streams.normalizer_job import check_topics, make_pipeline, registered_contr
 from streams.partitioning import partition_of
 from streams.quarantined import wrap_fetched
 from streams.registry import Registry
+from streams.schema_checks import exceptions_of
 from streams.settings import Settings
 
 __all__ = ["Chunk", "Refused", "ShardJob", "make_chunk"]
@@ -66,6 +68,7 @@ class ShardJob:
     encoder: Encoder
     quarantine_codec: EventCodec
     report_codec: EventCodec
+    exceptions: Exceptions = field(default_factory=Exceptions)
 
     @classmethod
     def prepare(
@@ -100,6 +103,7 @@ class ShardJob:
             encoder=Encoder(contract.record, registered.id),
             quarantine_codec=EventCodec(registry, quarantine, "quarantined_row"),
             report_codec=EventCodec(registry, reports, "conformance_report"),
+            exceptions=exceptions_of(settings),
         )
 
 
@@ -167,7 +171,10 @@ def make_chunk(
         rows, located = rows.filter(pa.array(~outside)), located.only(np.flatnonzero(~outside))
     states = _states(cursor)
     result = job.pipeline.run(
-        [Part(rows, batch.schema)], states, origin=Origin(np.zeros(len(numbered), np.int32), numbered)
+        [Part(rows, batch.schema)],
+        states,
+        origin=Origin(np.zeros(len(numbered), np.int32), numbered),
+        excepted=job.exceptions.active(job.dataset, datetime.fromtimestamp(now_ms / 1_000, UTC).date()),
     )
     states.apply(result.delta)
     result = _without_unplaced(result, located)

@@ -14,7 +14,7 @@ reasons and duplicates are dropped. What cannot be decoded is rejected in both: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from schemas.batch import ConformanceResult, Failure, Origin, Part, Reason, Reje
 from schemas.columns import numbers
 from schemas.contract import Contract
 from schemas.errors import ContractError
+from schemas.exceptions import SchemaException
 from schemas.findings import Severity
 from schemas.gathering import Gathered, gather, one_batch
 from schemas.grid import NANOS, make_grid
@@ -119,6 +120,7 @@ class ConformancePipeline:
         *,
         origin: Origin | None = None,
         failures: Sequence[Failure] = (),
+        excepted: Sequence[SchemaException] = (),
     ) -> ConformanceResult:
         """Judge a batch against the states of its keys, which stay as they are.
 
@@ -127,6 +129,7 @@ class ConformancePipeline:
             states: what is remembered of the rows before; None for nothing.
             origin: coordinates of every row, failures included.
             failures: rows that could not be decoded.
+            excepted: exceptions in force; the violations that they cover become warnings.
 
         Raises:
             ContractError: if a column without default is missing, or a column cannot be read at all.
@@ -139,7 +142,10 @@ class ConformancePipeline:
             raise ValueError(f"the origin tells of {len(origin.offsets)} rows, but the batch has {total}")
         mapped = gather(self.contract, parts, failures, self.timezone)
         judged = self._judge(
-            self._stand_in_times(mapped, origin), origin, states if states is not None else self.new_states()
+            self._stand_in_times(mapped, origin),
+            origin,
+            states if states is not None else self.new_states(),
+            excepted,
         )
         return self._outcome(judged, origin, failures)
 
@@ -156,7 +162,9 @@ class ConformancePipeline:
         columns = self._with_column(mapped.columns, self._time_at, times)
         return Gathered(columns, mapped.at, mapped.hits, mapped.ignored)
 
-    def _judge(self, mapped: Gathered, origin: Origin, states: KeyStates) -> _Judged:
+    def _judge(
+        self, mapped: Gathered, origin: Origin, states: KeyStates, excepted: Sequence[SchemaException]
+    ) -> _Judged:
         """Check the rules, then judge the order of the rows that broke none."""
         columns, hits = mapped.columns, list(mapped.hits)
         n = columns.num_rows
@@ -165,10 +173,12 @@ class ConformancePipeline:
             if hit.finding.name in UNREAD and hit.column is not None:
                 unread[hit.column] = unread.get(hit.column, False) | hit.mask(n)
         hits += self.rules.check(dict(zip(columns.schema.names, columns.columns, strict=True)), unread)
+        if excepted:
+            hits = [_softened(hit, excepted) for hit in hits]
         bits = _bits(hits, n)
         sound = None
         if bits is not None:
-            violating = (bits & self.contract.violation_mask) != 0
+            violating = self._violating(bits, hits)
             sound = np.flatnonzero(~violating) if violating.any() else None
         ordered, delta = self._judge_order(mapped, sound, origin, states)
         more = _bits(ordered, n)
@@ -246,7 +256,7 @@ class ConformancePipeline:
         """Return (rows that pass, or None for all; rejected rows; dropped rows), by their place in the columns."""
         if self.mode == "shadow" or judged.bits is None:
             return None, [], _NO_ROWS
-        violating = (judged.bits & self.contract.violation_mask) != 0
+        violating = self._violating(judged.bits, judged.hits)
         duplicate = (judged.bits & self.contract.findings["duplicate_ts"].mask) != 0
         if not (violating.any() or duplicate.any()):
             return None, [], _NO_ROWS
@@ -261,6 +271,16 @@ class ConformancePipeline:
         ]
         dropped = np.flatnonzero(duplicate & ~violating)
         return np.flatnonzero(~(violating | duplicate)), rejected, dropped
+
+    def _violating(self, bits: Ints, hits: Sequence[Hit]) -> Mask:
+        """Return which rows have a violation; a bit tells, but where an exception let pass what is one elsewhere."""
+        if not any(hit.excepted for hit in hits):
+            return np.asarray((bits & self.contract.violation_mask) != 0)
+        violating = np.zeros(len(bits), np.bool_)
+        for hit in hits:
+            if hit.finding.severity is Severity.VIOLATION:
+                violating |= hit.mask(len(bits))
+        return violating
 
     def _with_column(self, batch: pa.RecordBatch, index: int, values: Ints) -> pa.RecordBatch:
         return batch.set_column(index, self._schema.field(index), pa.array(values, pa.int64()))
@@ -293,6 +313,15 @@ def _slots(keys: pa.Array, partitions: npt.NDArray[np.int32], states: KeyStates)
     table[present] = states.slots(partition_of.tolist(), [symbols[i] for i in symbol_of.tolist()])
     slots: Ints = table[pairs]
     return slots
+
+
+def _softened(hit: Hit, excepted: Sequence[SchemaException]) -> Hit:
+    """Return a violation that an exception covers as a warning, and any other hit as it is."""
+    if hit.finding.severity is not Severity.VIOLATION or not hit.finding.adjustable:
+        return hit
+    if not any(e.covers(hit.finding.name, hit.column) for e in excepted):
+        return hit
+    return Hit(replace(hit.finding, severity=Severity.WARNING), hit.column, hit.rows, excepted=True)
 
 
 def _bits(hits: Sequence[Hit], n: int) -> Ints | None:

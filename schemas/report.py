@@ -118,7 +118,7 @@ class ConformanceReport(BaseModel):
             style = "red" if finding.severity is Severity.VIOLATION else "yellow"
             table.add_row(
                 finding.flag,
-                f"[{style}]{finding.severity}[/]",
+                f"[{style}]{finding.severity}[/]" + (" (by exception)" if finding.excepted else ""),
                 finding.column or "",
                 f"{finding.count:,}",
                 " ".join(finding.examples),
@@ -193,10 +193,10 @@ def _merge_ranges(ranges: Iterable[OffsetRange]) -> tuple[OffsetRange, ...]:
 
 
 def _merge_findings(findings: Iterable[FindingCount]) -> tuple[FindingCount, ...]:
-    merged: dict[tuple[str, str | None], FindingCount] = {}
+    merged: dict[tuple[str, str | None, bool], FindingCount] = {}
     for f in findings:
-        have = merged.get((f.flag, f.column))
-        merged[f.flag, f.column] = (
+        have = merged.get((f.flag, f.column, f.excepted))
+        merged[f.flag, f.column, f.excepted] = (
             f
             if have is None
             else have.model_copy(

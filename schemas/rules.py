@@ -39,11 +39,13 @@ class Hit:
     Attributes:
         column: the column it is about (or columns, joined by commas), or None for a finding about the row.
         rows: mask of the rows concerned; None means every row.
+        excepted: whether it is a violation that an exception turned into a warning.
     """
 
     finding: Finding
     column: str | None
     rows: Mask | None
+    excepted: bool = False
 
     def mask(self, n: int) -> Mask:
         """The rows concerned, as a mask of `n` rows."""

@@ -28,7 +28,8 @@ def count_hits(hits: Sequence[Hit], n: int, at: Ints | None, origin: Origin) -> 
     for hit in hits:
         rows = np.arange(n) if hit.rows is None else np.flatnonzero(hit.rows)
         first = rows[:EXAMPLES] if at is None else at[rows[:EXAMPLES]]
-        counts.append(_count(hit.finding.name, hit.finding.severity, hit.column, len(rows), first, origin))
+        found = _count(hit.finding.name, hit.finding.severity, hit.column, len(rows), first, origin)
+        counts.append(found.model_copy(update={"excepted": True}) if hit.excepted else found)
     return counts
 
 

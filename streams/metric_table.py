@@ -78,6 +78,18 @@ METRICS: tuple[MetricDefinition, ...] = (
         "Rows whose schema strict refuses (unknown_schema or incompatible_schema), by the mode that was in force.",
     ),
     MetricDefinition(
+        "seamless_schema_exceptions_active",
+        "gauge",
+        ("dataset",),
+        "Exceptions in force, by which violations of a dataset pass as warnings.",
+    ),
+    MetricDefinition(
+        "seamless_schema_exceptions_expiring",
+        "gauge",
+        ("dataset",),
+        "Exceptions in force that end within seven days; the rows that need them are quarantined after that.",
+    ),
+    MetricDefinition(
         "seamless_schema_decode_fallback_total",
         "counter",
         ("dataset",),

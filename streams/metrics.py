@@ -100,6 +100,8 @@ class Metrics:
         self.dataset_stopped = self._gauge("seamless_dataset_stopped")
         self.registry_wait = self._gauge("seamless_registry_wait")
         self.schema_validation_failures = self._counter("seamless_schema_validation_failures_total")
+        self.schema_exceptions_active = self._gauge("seamless_schema_exceptions_active")
+        self.schema_exceptions_expiring = self._gauge("seamless_schema_exceptions_expiring")
         self.schema_decode_fallback = self._counter("seamless_schema_decode_fallback_total")
         self.restore_seconds = self._gauge("seamless_restore_seconds")
         self.backfill_completion_ratio = self._gauge("backfill_completion_ratio")

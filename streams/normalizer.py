@@ -91,7 +91,7 @@ class Normalizer:
         self._settings, self._metrics, self._health = settings, metrics, health
         self._accept_loss = accept_loss
         self.job = NormalizerJob.prepare(settings, dataset, registry)
-        self._gate = SchemaGate(settings, self.job, registry)
+        self._gate = SchemaGate(settings, self.job, registry, metrics)
         self._store = StateStore(settings, self.job.state, self.job.state_codec, self.job.contract.time_units)
         self._limit = QuarantineLimit(settings.quarantine.max_share, settings.quarantine.window_rows)
         instance = settings.normalizer.instance or f"{socket.gethostname()}-{os.getpid()}"
@@ -229,7 +229,9 @@ class Normalizer:
         if not batch.messages:
             return
         origin = Origin(batch.partitions, batch.offsets, batch.timestamps_ms)
-        result = self.job.pipeline.run(decoded.parts, self._states, origin=origin, failures=decoded.failures)
+        result = self.job.pipeline.run(
+            decoded.parts, self._states, origin=origin, failures=decoded.failures, excepted=self._gate.excepted
+        )
         self._stop_if_draining(result.report)
         if not self._producer.open:
             self._producer.begin()

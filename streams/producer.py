@@ -24,13 +24,14 @@ from schemas.mapping import admissible
 from schemas.report import ConformanceReport
 from streams import topics
 from streams.clients import producer_config
+from streams.clock import now
 from streams.delivery import Delivery, DeliveryFailed, DeliveryFailure
 from streams.errors import BrokerError, ContractError, RegistryError, SeamlessError
 from streams.log import get_logger
 from streams.normalizer_job import registered_contract
 from streams.producer_governance import ProducerGovernance
 from streams.registry import RegisteredSchema, Registry
-from streams.schema_checks import source_of
+from streams.schema_checks import exceptions_of, source_of
 from streams.settings import Settings, load_settings
 
 __all__ = ["Counts", "DeliveryFailed", "DeliveryFailure", "GovernedProducer", "ProduceRefused", "Sent"]
@@ -136,6 +137,7 @@ class GovernedProducer:
             version=registered.version,
         )
         self._states = self._pipeline.new_states()
+        self._exceptions = exceptions_of(settings)
         self._refused = 0
         self._closed = False
         producing = settings.producer
@@ -233,7 +235,8 @@ class GovernedProducer:
     def _judge(self, batch: pa.RecordBatch) -> ConformanceResult:
         n = batch.num_rows
         origin = Origin(np.zeros(n, np.int32), np.arange(n, dtype=np.int64) + self._delivery.sent)
-        return self._pipeline.run([Part(batch, self.schema)], self._states, origin=origin)
+        excepted = self._exceptions.active(self.dataset, now().date())
+        return self._pipeline.run([Part(batch, self.schema)], self._states, origin=origin, excepted=excepted)
 
     def _encode(self, batch: pa.RecordBatch) -> list[bytes]:
         try:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from zoneinfo import available_timezones
 
 from schemas.avro import AvroField, AvroRecord, AvroSchema, parse_record
 from schemas.contract import Contract
 from schemas.contract_checks import check_avro
 from schemas.errors import ContractError
+from schemas.exceptions import Exceptions, load_exceptions
 from schemas.mapping import admissible
 from schemas.rules import RuleSet
+from streams.settings import Settings
 
-__all__ = ["check_contract", "is_contract", "problems_of_raw", "source_of"]
+__all__ = ["check_contract", "exceptions_of", "is_contract", "problems_of_raw", "source_of"]
+
+
+def exceptions_of(settings: Settings) -> Exceptions:
+    """Return the exceptions that the settings name.
+
+    Raises:
+        ContractError: if their file cannot be read, or an entry is wrong.
+    """
+    path = settings.conformance.exceptions
+    return load_exceptions(None if path is None else Path(path))
 
 
 def source_of(field: AvroField, names: Collection[str]) -> str | None:

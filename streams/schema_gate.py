@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.codec import Decoded, Decoder
+from schemas.exceptions import SchemaException
 from schemas.report import SchemaCount
 from schemas.wire import schema_id
 from streams import topics
-from streams.clock import monotonic
+from streams.clock import monotonic, now
 from streams.governing import govern
 from streams.log import get_logger
+from streams.metrics import Metrics
 from streams.normalizer_job import NormalizerJob
 from streams.policy_feed import PolicyFeed
 from streams.raw_batch import RawBatch
 from streams.raw_schemas import RawSchemas
 from streams.registry import Registry
+from streams.schema_checks import exceptions_of
 from streams.schema_policy import PRODUCER_HEADER, SchemaPolicy
 from streams.settings import Settings
 from streams.subject_versions import SubjectVersions
@@ -35,11 +38,14 @@ class SchemaGate:
 
     Attributes:
         policy: what is in force.
+        excepted: the exceptions in force.
         subject: the raw subject that ids have to stand under.
     """
 
-    def __init__(self, settings: Settings, job: NormalizerJob, registry: Registry) -> None:
-        self._dataset = job.dataset
+    def __init__(self, settings: Settings, job: NormalizerJob, registry: Registry, metrics: Metrics) -> None:
+        self._dataset, self._metrics = job.dataset, metrics
+        self._exceptions = exceptions_of(settings)
+        self.excepted: tuple[SchemaException, ...] = ()
         self._feed = PolicyFeed(settings, registry)
         self.policy: SchemaPolicy = self._feed.policy(job.dataset)
         self.subject = topics.subject(job.raw)
@@ -52,6 +58,7 @@ class SchemaGate:
         """Read what is in force; raises BrokerError if the governance topic cannot be read."""
         self._feed.open()
         self._adopt(self._feed.policy(self._dataset))
+        self._see_exceptions()
 
     def follow(self) -> None:
         """Adopt what was set meanwhile; to be called where no transaction is open."""
@@ -60,6 +67,7 @@ class SchemaGate:
         self._followed = monotonic()
         self._feed.poll()
         self._adopt(self._feed.policy(self._dataset))
+        self._see_exceptions()
 
     def close(self) -> None:
         """Let go of Kafka."""
@@ -80,6 +88,7 @@ class SchemaGate:
             key_of=lambda row: _bytes(batch.messages[row].key()),
             producer_of=lambda row: _producer(batch.messages[row].headers()),
             schema_of=lambda row: schema_id(batch.messages[row].value()) or 0,
+            excepted=frozenset(e.rule for e in self.excepted if e.rule is not None),
         )
         return governed.decoded, governed.counts
 
@@ -91,6 +100,16 @@ class SchemaGate:
         if isinstance(record, str) or self.policy.mode == "optional":
             return True
         return self._versions.verdicts([identifier], wait=False)[identifier] is not None
+
+    def _see_exceptions(self) -> None:
+        today = now().date()
+        active = self._exceptions.active(self._dataset, today)
+        for ended in [e for e in self.excepted if e not in active]:
+            log.warning("exception_expired", dataset=self._dataset, exception=str(ended))
+        self.excepted = active
+        self._metrics.schema_exceptions_active.set(len(active), dataset=self._dataset)
+        expiring = self._exceptions.expiring(self._dataset, today)
+        self._metrics.schema_exceptions_expiring.set(len(expiring), dataset=self._dataset)
 
     def _adopt(self, policy: SchemaPolicy) -> None:
         if policy != self.policy:

@@ -23,6 +23,14 @@ class SchemaNews:
     def entries(self, report: ConformanceReport, at: int) -> list[AuditEntry]:
         """Return the entries for a report, to be written in its transaction."""
         found, self._telling = [], []
+        for finding in report.findings:
+            about = (OTHERS, f"{finding.flag}/{finding.column}", "exception")
+            if finding.excepted and not self._told.get(about) and about not in self._telling:
+                self._telling.append(about)
+                where = f"{finding.flag} in {finding.column}" if finding.column else finding.flag
+                reason = f"{where}, first at {' '.join(finding.examples)}"
+                after = "rows pass by exception"
+                found.append(AuditEntry(at, self._by, "exception", self._dataset, after=after, reason=reason))
         for count in report.schemas:
             if count.reason is None or not (count.refused or count.excepted) or count.schema_id == OTHERS:
                 continue

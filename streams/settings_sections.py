@@ -63,6 +63,9 @@ class ConformanceSettings(Section):
 
     mode: Mode = Field("shadow", description="shadow passes and reports; blocking quarantines violations")
     memory: int = Field(64, ge=1, le=4096, description="identities remembered per key, to tell duplicates")
+    exceptions: str | None = Field(
+        None, min_length=1, description="path of the .toml of exceptions; unset: the shipped one, which has none"
+    )
 
 
 class NormalizerSettings(Section):

@@ -32,7 +32,12 @@ _RESERVED = re.compile(r"SEAMLESS_(CONFIG|CACHE_DIR|STACK_[A-Z0-9_]+)")
 _KUBERNETES = re.compile(
     r"SEAMLESS_([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)"
 )
-_RELATIVE_PATHS = {("registry", "ca_path"), ("registry", "cert_path"), ("registry", "key_path")}
+_RELATIVE_PATHS = {
+    ("registry", "ca_path"),
+    ("registry", "cert_path"),
+    ("registry", "key_path"),
+    ("conformance", "exceptions"),
+}
 
 
 @dataclass(frozen=True, slots=True)

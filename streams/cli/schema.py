@@ -10,7 +10,8 @@ import typer
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
 from streams.cli.output import console
-from streams.cli.schema_govern import add_to
+from streams.cli.schema_govern import add_to as add_governing
+from streams.cli.schema_promote import add_to as add_promoting
 from streams.errors import ContractError, SettingsError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(name="schema", help="The schemas that the settings call for.", no_args_is_help=True)
-add_to(app)
+add_governing(app)
+add_promoting(app)
 
 REFUSED = 1
 

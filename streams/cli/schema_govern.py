@@ -1,10 +1,10 @@
-"""`seamless schema mode`, `promote`, `demote` and `audit`: who may write what, since when, and why."""
+"""`seamless schema mode` and `audit`: who may write what, since when, and why."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,11 @@ from streams.errors import SettingsError
 from streams.settings_sections import SchemaMode
 
 if TYPE_CHECKING:
+    from streams.registry import Registry
     from streams.schema_policy import SchemaPolicy
+    from streams.settings import Settings
 
-__all__ = ["add_to", "audit", "mode"]
+__all__ = ["add_to", "audit", "in_force", "mode", "show_policy"]
 
 DatasetArgument = Annotated[str, typer.Argument(help="The dataset.", metavar="DATASET")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; the audit trail keeps it.")]
@@ -60,9 +62,9 @@ def mode(
     settings = settings_from(config, world)
     settings.dataset(dataset)
     with Registry(settings.registry) as registry:
-        before = _in_force(settings, registry, dataset)
+        before = in_force(settings, registry, dataset)
         if wanted is None:
-            _show(before, as_json)
+            show_policy(before, as_json)
             return
         if wanted not in MODES:
             raise SettingsError(f"the mode {wanted!r} is unknown: use one of {', '.join(MODES)}")
@@ -84,7 +86,7 @@ def mode(
             policy.at, policy.by, "mode", dataset, before=before.words(), after=policy.words(), reason=reason
         )
         set_policy(settings, registry, policy, entry)
-    _show(policy, as_json)
+    show_policy(policy, as_json)
 
 
 def audit(
@@ -166,7 +168,8 @@ def _moment(since: str | None) -> datetime | None:
     return moment
 
 
-def _in_force(settings: Any, registry: Any, dataset: str) -> SchemaPolicy:
+def in_force(settings: Settings, registry: Registry, dataset: str) -> SchemaPolicy:
+    """Return the policy that is in force; raises BrokerError if the governance topic cannot be read."""
     from streams.policy_feed import PolicyFeed
 
     feed = PolicyFeed(settings, registry)
@@ -177,7 +180,8 @@ def _in_force(settings: Any, registry: Any, dataset: str) -> SchemaPolicy:
         feed.close()
 
 
-def _show(policy: SchemaPolicy, as_json: bool) -> None:
+def show_policy(policy: SchemaPolicy, as_json: bool) -> None:
+    """Print a policy, and who set it."""
     if as_json:
         typer.echo(json.dumps(policy.to_avro(), indent=2))
         return

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from operations.testing.proxy import Proxy
 
 from operations.stack import EmbeddedStack
+from operations.testing.proxy import Proxy
 from streams import topics
 from streams.clock import Deadline
 from streams.errors import ContractError

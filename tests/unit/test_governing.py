@@ -164,7 +164,7 @@ def test_a_report_holds_the_most_frequent_schemas_and_counts_the_others_together
 def test_the_trail_is_told_of_a_refusal_once_it_is_committed_and_of_a_fleet_of_them_in_measure() -> None:
     def report(*ids: int) -> Any:
         counts = tuple(SchemaCount(schema_id=n, rows=1, refused=1, reason="unknown_schema") for n in ids)
-        return type("Report", (), {"schemas": counts, "schema_mode": "strict"})()
+        return type("Report", (), {"schemas": counts, "findings": (), "schema_mode": "strict"})()
 
     news = SchemaNews("bars", "w.raw.bars-value", "normalizer")
     assert [e.schema_id for e in news.entries(report(7), 0)] == [7]
