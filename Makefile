@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # One more than the two cores of a small machine, as tests wait as much as they work; who is done first helps the others.
 SPREAD := -n 3 --dist worksteal
+# Where it is set, each of the hundreds of processes that tests start compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check chaos bench up down lock clean
@@ -57,3 +59,4 @@ down: $(READY) ## Stop the embedded stack
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/.envs benchmarks/results
+	find . -name __pycache__ -prune -exec rm -rf {} +
