@@ -239,7 +239,7 @@ def test_a_broker_that_accepts_and_never_answers_is_left_on_time() -> None:
 
         def ask() -> object:
             try:
-                return consumer.list_topics(timeout=5)
+                return consumer.list_topics(timeout=2)
             except KafkaException as error:
                 return error
 
@@ -258,7 +258,7 @@ def test_an_object_store_that_accepts_and_never_answers_is_left_on_time() -> Non
             "AWS_REGION": "eu-central-1",
             "AWS_ACCESS_KEY_ID": "a",
             "AWS_SECRET_ACCESS_KEY": "b",
-            "timeout": "5s",
+            "timeout": "2s",
             "max_retries": "0",
         }
         target = Target("storage")

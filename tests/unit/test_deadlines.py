@@ -34,7 +34,7 @@ def settings() -> Iterator[Settings]:
                 "kafka": {"bootstrap_servers": f"127.0.0.1:{port}"},
                 "registry": {"url": f"http://127.0.0.1:{port}"},
                 "coordinator_url": f"http://127.0.0.1:{port}",
-                "coordinator": {"timeout_s": 5, "retries": 0},
+                "coordinator": {"timeout_s": 2, "retries": 0},
                 "archive": {
                     "url": "s3://bucket/archive",
                     "storage": {
@@ -43,7 +43,7 @@ def settings() -> Iterator[Settings]:
                         "aws_region": "eu-central-1",
                         "aws_access_key_id": "a",
                         "aws_secret_access_key": "b",
-                        "timeout": "5s",
+                        "timeout": "2s",
                     },
                 },
                 "datasets": {"bars": {"contract": "ohlcv", "interval": "1m"}},
@@ -59,7 +59,7 @@ def asking(settings: Settings) -> Iterator[dict[Phase, Callable[[], object]]]:
         yield {
             "storage_wait": lambda: reader.snapshot("bars"),
             "backfill_wait": coordinator.jobs,
-            "live_wait": lambda: consumer.list_topics(timeout=5),
+            "live_wait": lambda: consumer.list_topics(timeout=2),
         }
     consumer.close()
 

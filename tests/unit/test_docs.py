@@ -52,6 +52,7 @@ def page_id(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def commands() -> dict[str, set[str]]:
     """Every command, and the commands under it."""
     root = typer.main.get_command(app)
@@ -73,6 +74,12 @@ def test_commands_exist(page: Path) -> None:
         assert name in known, f"{page_id(page)} names `seamless {found}`"
         if known[name] and second:
             assert second in known[name], f"{page_id(page)} names `seamless {found}`"
+
+
+@cache
+def code() -> str:
+    """Everything that may log."""
+    return "".join(p.read_text(encoding="utf-8") for f in ("coordinator", "streams") for p in (ROOT / f).rglob("*.py"))
 
 
 @cache
@@ -104,13 +111,12 @@ def test_options_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_settings_and_log_events_exist(page: Path) -> None:
-    code = "".join(p.read_text(encoding="utf-8") for f in ("coordinator", "streams") for p in (ROOT / f).rglob("*.py"))
     events = {f"seamless.backfill.{change.value}" for change in LeaseChange}
     for name in DOTTED.findall(page.read_text(encoding="utf-8")):
         _, section, key = name.split(".")
         found: Any = Settings.model_fields.get(section)
         is_setting = found is not None and key in getattr(found.annotation, "model_fields", {})
-        assert is_setting or name in events or f'"{name}"' in code, f"{page_id(page)} names {name}"
+        assert is_setting or name in events or f'"{name}"' in code(), f"{page_id(page)} names {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
