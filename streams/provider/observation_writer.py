@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from streams import topics
 from streams.clients import producer_config
+from streams.clock import now
 from streams.events import EventCodec
 from streams.metrics import Metrics
 from streams.provider.observation_queue import ObservationQueue
 from streams.provider.observations import Observation
 from streams.registry import Registry
 from streams.settings import Settings
+from streams.sla.prefold import Prefolder
+from streams.sla.verdict import nanos
 
 __all__ = ["ObservationWriter"]
 
@@ -65,7 +69,7 @@ class ObservationWriter:
 
 
 class _KafkaSink:
-    """A producer of observations.
+    """A producer of observations, which adds up those that are too many of one key and second.
 
     Raises:
         RegistryError: if the registry is away, or the schema is not registered.
@@ -76,34 +80,46 @@ class _KafkaSink:
         with Registry(settings.registry) as registry:
             self._codec = EventCodec(registry, self._topic, EVENT)
         config = producer_config(settings, linger_ms=_LINGER_MS, compression="lz4")
-        reports: dict[str, Any] = {"on_delivery": self._reported, "delivery.report.only.error": True}
-        self._producer = Producer({**config, **_OWN, **reports})
+        self._producer = Producer({**config, **_OWN, "delivery.report.only.error": True})
+        self._folded = Prefolder()
 
     @property
     def waiting(self) -> int:
-        return len(self._producer)
+        return len(self._producer) + len(self._folded)
 
     def send(self, told: Observation) -> None:
+        single = self._folded.add(told)
+        if single is not None:
+            self._send(single)
+
+    def _send(self, told: Observation) -> None:
+        count = 1 if told.fold is None else told.fold.count
         payload = self._codec.encode(told.datum())
         key, at_ms = told.objective.encode(), int(told.at.timestamp() * 1_000)
         for _ in range(_FULL_POLLS):
             try:
-                self._producer.produce(self._topic, payload, key, timestamp=at_ms)
+                self._producer.produce(
+                    self._topic, payload, key, timestamp=at_ms, on_delivery=partial(self._reported, count)
+                )
             except BufferError:
                 self._producer.poll(_FULL_POLL_S)
             else:
                 self._producer.poll(0)
                 return
-        self._undelivered(1)
+        self._undelivered(count)
 
     def poll(self, seconds: float) -> None:
+        for told in self._folded.take(nanos(now())):
+            self._send(told)
         self._producer.poll(seconds)
 
     def close(self, seconds: float) -> None:
+        for told in self._folded.take():
+            self._send(told)
         if self._producer.flush(seconds):
             self._producer.purge()
             self._producer.flush(_FULL_POLL_S)  # hears that they were given up
 
-    def _reported(self, error: KafkaError | None, _: Message) -> None:
+    def _reported(self, count: int, error: KafkaError | None, _: Message) -> None:
         if error is not None:
-            self._undelivered(1)
+            self._undelivered(count)

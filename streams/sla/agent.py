@@ -22,6 +22,7 @@ from streams.sla.account import Account
 from streams.sla.carrier import Carried, Carrier
 from streams.sla.intake import Intake
 from streams.sla.job_facts import JobFacts
+from streams.sla.missing import read_between
 from streams.sla.objectives import Objectives
 from streams.sla.owned import Owned
 from streams.sla.partition import PartitionWindows
@@ -69,6 +70,7 @@ class Agent:
         self._objectives = Objectives(settings)
         self._links = Links(world, agent.runbook_url, agent.dashboard_url)
         self._owned: dict[int, Owned] = {}
+        self._taking: dict[int, asyncio.Future[None]] = {}
         self._retake: dict[int, float] = {}
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
@@ -104,10 +106,15 @@ class Agent:
     async def assigned(self, places: Collection[tuple[str, int]]) -> None:
         """Take partitions over from whoever held them."""
         mine = [partition for topic, partition in places if topic == self._observations]
+        for partition in mine:
+            if partition not in self._owned:
+                self._taking[partition] = asyncio.ensure_future(self._take(partition))
         try:
-            await asyncio.gather(*(self._take(partition) for partition in mine if partition not in self._owned))
+            await asyncio.gather(*self._taking.values())
         except Exception as error:  # faust would log it and go on
             self._fail(error)
+        finally:
+            self._taking.clear()
 
     async def revoked(self, places: Collection[tuple[str, int]]) -> None:
         """Write what there is of partitions, and let them go."""
@@ -116,36 +123,57 @@ class Agent:
             self._retake.pop(partition, None)
         await asyncio.gather(*(self._let_go(self._owned.pop(p)) for p in gone if p in self._owned))
 
-    async def record(self, carried: Carried) -> int | None:
-        """Take a record; return the offset to go back to if some before it are missing."""
+    async def record(self, carried: Carried) -> None:
+        """Take a record, and before it those that were left out on the way."""
         if carried.topic == self._reports:
             await self._hand_on(carried)
-            return None
+            return
+        if (taking := self._taking.get(carried.partition)) is not None:
+            await asyncio.wait([taking])
         owned = self._owned.get(carried.partition)
         if owned is None:
-            return None
+            return
         answer = owned.intake.judge(carried.offset)
-        if answer == "take":
-            owned.unacknowledged.append((carried.offset, carried.ack))
-            if carried.value is None:
-                if carried.key == TICK:
-                    self._tick(owned, carried)
-                return None
-            datum = await self._event(self._told, carried)
-            owned.windows.fold(carried.offset, None if datum is None else told(datum))
-        elif answer == "old":
+        if answer == "old":
             carried.ack()
-        elif answer == "seek":
-            log.info("sla_records_sought", partition=carried.partition, wanted=owned.intake.next, got=carried.offset)
-            return owned.intake.next
-        return None
+            return
+        if answer == "missing":
+            await self._make_up(owned, carried.offset)
+        await self._fold(owned, carried)
 
     # How
 
-    def _tick(self, owned: Owned, carried: Carried) -> None:
-        owned.windows.tick(carried.offset, carried.timestamp_ms * MS)
-        if owned.windows.output.breaches:
-            self._wake.set()
+    async def _fold(self, owned: Owned, carried: Carried) -> None:
+        told_of = None
+        if carried.value is not None and (datum := await self._event(self._told, carried)) is not None:
+            told_of = told(datum)
+        owned.unacknowledged.append((carried.offset, carried.ack))
+        owned.intake.took(carried.offset)
+        if carried.value is None and carried.key == TICK:
+            owned.windows.tick(carried.offset, carried.timestamp_ms * MS)
+            if owned.windows.output.breaches:
+                self._wake.set()
+        else:
+            owned.windows.fold(carried.offset, told_of)
+
+    async def _make_up(self, owned: Owned, until: int) -> None:
+        """Fold the records that are missing before one, if they are there."""
+        wanted, found = owned.intake.next, 0
+        batches = read_between(self._settings, self._observations, owned.partition, wanted, until)
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            for each in batch:
+                carried = Carried(
+                    self._observations,
+                    owned.partition,
+                    each.offset() or 0,
+                    each.key(),
+                    each.value(),
+                    each.timestamp()[1],
+                )
+                await self._fold(owned, carried)
+            found += len(batch)
+        if found:  # none are where a transaction left its mark
+            log.info("sla_records_made_up", partition=owned.partition, wanted=wanted, until=until, records=found)
 
     async def _event(self, codec: EventCodec, carried: Carried) -> dict[str, Any] | None:
         """Return the event of a record; None of one that is none, as nobody's windows may wait for it."""

@@ -30,7 +30,7 @@ logging.getLogger("faust").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A record; `ack` says that it need not come again."""
+    """A record; `ack` tells the carrier that it need not come again."""
 
     topic: str
     partition: int
@@ -38,7 +38,7 @@ class Carried:
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
-    ack: Callable[[], Any]
+    ack: Callable[[], Any] = lambda: None
 
 
 class Hands(Protocol):
@@ -52,8 +52,8 @@ class Hands(Protocol):
         """Partitions are no longer ours when this returns."""
         ...
 
-    async def record(self, carried: Carried) -> int | None:
-        """Take a record; return an offset to go back to, or None."""
+    async def record(self, carried: Carried) -> None:
+        """Take a record."""
         ...
 
 
@@ -122,18 +122,17 @@ class Carrier:
     async def _carry(self, stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
-            carried = Carried(
-                message.topic,
-                message.partition,
-                message.offset,
-                message.key,
-                message.value,
-                round(message.timestamp * 1_000),
-                event.ack,
+            await self._hands.record(
+                Carried(
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    message.key,
+                    message.value,
+                    round(message.timestamp * 1_000),
+                    event.ack,
+                )
             )
-            back_to = await self._hands.record(carried)
-            if back_to is not None:
-                await self._app.consumer.seek(TP(message.topic, message.partition), back_to)
 
     async def _assigned(self, _app: Any, *given: Any, **named: Any) -> None:
         await self._hands.assigned(self._ours(given[0] if given else named["assigned"]))

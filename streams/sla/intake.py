@@ -6,15 +6,14 @@ from typing import Literal
 
 __all__ = ["Intake"]
 
-Answer = Literal["take", "old", "seek", "wait"]
+Answer = Literal["take", "old", "missing"]
 
 
 class Intake:
     """The place of one partition at which reading goes on.
 
-    A record below it was taken before. One above it may mean that records were lost on the way, or that there are none
-    between: retention removed them, or a transaction left its mark there. So the carrier is sent back once, and what
-    comes again is taken.
+    A record below it was taken before. One above it may mean that records were left out on the way, or that there are
+    none between: retention removed them, or a transaction left its mark there. Whoever asks has to look.
 
     Attributes:
         next: the offset that is wanted next.
@@ -22,19 +21,13 @@ class Intake:
 
     def __init__(self, following: int) -> None:
         self.next = following
-        self._gap_to: int | None = None
 
     def judge(self, offset: int) -> Answer:
-        """Say what to do with a record: take it, leave it, seek to `next`, or wait for what was sought."""
+        """Say whether a record is to be taken, was taken before, or comes after some that are missing."""
         if offset < self.next:
             return "old"
-        if offset == self.next or offset == self._gap_to:
-            self.next, self._gap_to = offset + 1, None
-            return "take"
-        if self._gap_to is None:
-            self._gap_to = offset
-            return "seek"
-        if offset < self._gap_to:  # what was left out came after all, but for a part that is not there
-            self.next, self._gap_to = offset + 1, None
-            return "take"
-        return "wait"
+        return "take" if offset == self.next else "missing"
+
+    def took(self, offset: int) -> None:
+        """Note that everything up to a record was taken, or is not there."""
+        self.next = offset + 1

@@ -11,6 +11,7 @@ from operations.stack import EmbeddedStack
 from streams.clock import now
 from tests.support.processes import metric_of, running
 from tests.support.progress import until
+from tests.support.sla_kills import breaches_come_out_the_same
 from tests.support.sla_worlds import make_sla_world, observation
 
 pytestmark = pytest.mark.kafka
@@ -38,3 +39,7 @@ def test_a_broken_promise_opens_one_breach_which_resolves_when_it_is_kept_again(
         assert metric_of(agent, "seamless_sla_breaches_total") == 1
         assert metric_of(agent, "seamless_sla_open_breaches") == 0
         assert agent.terminate() == 0
+
+
+def test_breaches_come_out_the_same_when_agents_are_killed(stack: EmbeddedStack, world: str, tmp_path: Path) -> None:
+    breaches_come_out_the_same(stack, world, tmp_path, kills=3, observations=20_000, every_s=10, seed=7)

@@ -181,5 +181,13 @@ def _toml(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     lines = []
     for key, value in values.items():
         name = prefix + json.dumps(key)
-        lines += _toml(value, name + ".") if isinstance(value, Mapping) else [f"{name} = {json.dumps(value)}"]
+        lines += _toml(value, name + ".") if isinstance(value, Mapping) else [f"{name} = {_value(value)}"]
     return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_value(each)}" for name, each in value.items()) + "}"
+    return json.dumps(value)

@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "streams/registry.py",
         "streams/seeking.py",
         "streams/sla/missing.py",
+        "streams/sla/missing.py",
         "streams/sla/store.py",
         "streams/sla/voice.py",
         "streams/start_offsets.py",
