@@ -21,7 +21,7 @@ from streams.provider.gathered import Gathered
 from streams.provider.kit import Kit
 from streams.provider.phase_run import Failed, PhaseRun
 from streams.provider.phases import Phases
-from streams.provider.result import FetchResult
+from streams.provider.result import FetchResult, Why
 from streams.provider.staleness import staleness_seconds
 from streams.provider.switch import Switch
 from streams.provider.tail import Tail, TailReader, Wanted
@@ -68,10 +68,9 @@ class Fetch:
         known = self._known
         with self._phases:
             self._read_archive()
-            if self._needs_kafka():
+            if self._needs_kafka() and not self._time_is_up():
                 self._read_kafka()
-            self._backfill()
-            self._wait_live()
+            self._complete()
             self._check()
             newest = known.newest()
             report = self._phases.finish(rows=known.rows.frame.height, watermark=newest)
@@ -160,21 +159,29 @@ class Fetch:
 
     # Backfill
 
-    def _backfill(self) -> None:
-        known, past = self._known, self._known.past()
-        if not past:
-            return
+    def _complete(self) -> None:
+        """Have what is missing fetched, and wait for what may still come."""
+        known = self._known
+        if known.past():
+            why = self._why_not()
+            known.why = why or known.why
+            if why is None and self._fetched():
+                self._read_kafka()
+        self._wait_live()
+
+    def _why_not(self) -> Why | None:
+        """Return why nothing can be fetched; None if it can."""
+        dataset, known = self._wanted.dataset, self._known
         if known.archive_away:
-            known.why = "archive_unavailable"
-        elif self._wanted.as_of is not None:
-            known.why = "known_then"
-        elif self._dataset.source is None:
-            known.why = "no_source"
-            self._said["backfill_wait"] = (
-                f"{self._wanted.dataset} has no source: seamless.datasets.{self._wanted.dataset}.source names one"
-            )
-        elif self._fetched():
-            self._read_kafka()
+            return "archive_unavailable"
+        if "broker" in self._degraded:  # Kafka may have all that seems to be missing.
+            return "broker_unavailable"
+        if self._wanted.as_of is not None:
+            return "known_then"
+        if self._dataset.source is None:
+            self._said["backfill_wait"] = f'{dataset} has no source: seamless.datasets."{dataset}".source names one'
+            return "no_source"
+        return "no_time" if self._time_is_up() else None
 
     def _fetched(self) -> bool:
         """Have what is missing fetched; return whether anything may have come."""
@@ -244,7 +251,7 @@ class Fetch:
 
     def _wait_live(self) -> None:
         known = self._known
-        if not self._waits_live or "broker" in self._degraded or not known.awaited():
+        if not self._waits_live or "broker" in self._degraded or self._time_is_up() or not known.awaited():
             return
         with self._phases.phase("live_wait") as phase:
             told = False
@@ -300,14 +307,16 @@ class Fetch:
             self._switch.pause(pauses.next())
             self._known.look(self._now())
             self._read_kafka()
-            self._backfill()
-            self._wait_live()
+            self._complete()
 
     # Both
 
     def _assess(self) -> None:
         self._known.look(self._now())
         self._phases.lacks(self._known.missing())
+
+    def _time_is_up(self) -> bool:
+        return self._policy.on_violation != "hold" and self._phases.left() == 0
 
     def _without(self, what: str, reason: str) -> None:
         self._degraded[what] = reason

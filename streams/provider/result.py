@@ -37,6 +37,7 @@ Why = Literal[
     "broker_unavailable",
     "archive_unavailable",
     "known_then",
+    "no_time",
 ]
 WHY: Mapping[Why, str] = {
     "not_yet": "the bar has just ended and may still come",
@@ -50,6 +51,7 @@ WHY: Mapping[Why, str] = {
     "broker_unavailable": "Kafka could not be read, so it may be there",
     "archive_unavailable": "the archive could not be read, so it may be there",
     "known_then": "it was not known at the moment asked for",
+    "no_time": "the time was up before it could be asked for",
 }
 """Why a row is missing, in words."""
 
