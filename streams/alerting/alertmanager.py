@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -62,6 +63,21 @@ class Alertmanager:
                 continue
             said = f"Alertmanager at {self.url} answers {answer.status_code}: {answer.text[:_SHOWN].strip()}"
             raise (AlertsRefused if answer.is_client_error else AlertsNotPosted)(said)
+
+    def active(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the alerts with these labels that it has as firing, as its API tells them.
+
+        Raises:
+            AlertsNotPosted: if it does not answer.
+        """
+        matchers = [f"{name}={json.dumps(value)}" for name, value in labels.items()]
+        try:
+            answer = self._client.get(self.url + _PATH, params={"filter": matchers})
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise AlertsNotPosted(f"Alertmanager at {self.url} does not say what fires: {error}") from None
+        found: list[dict[str, Any]] = answer.json()
+        return found
 
     def close(self) -> None:
         """Let go of connections."""

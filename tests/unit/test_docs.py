@@ -40,7 +40,7 @@ SETTINGS_PAGE = "scripts/settings_page.py"
 INLINE = re.compile(r"`seamless ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)[^`]*`")
 TARGET = re.compile(r"`?make ([a-z]+)\b")
 # A whole call: on a line of its own, or quoted in a sentence.
-PROGRAMS = r"seamless|python scripts/lease_recover\.py"
+PROGRAMS = r"seamless|python scripts/(?:lease_recover|inject_sla_violation)\.py"
 CALL = re.compile(rf"^\s*(?:\$ )?(?:\.venv/bin/)?((?:{PROGRAMS}) [a-z].*)$|`((?:{PROGRAMS}) [a-z][^`]*)`", re.M)
 DOTTED = re.compile(r"`(seamless\.[a-z_]+\.[a-z_]+)`")
 METRIC = re.compile(r"`((?:backfill|seamless)_[a-z_]*[a-z])`")
