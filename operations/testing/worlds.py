@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +24,7 @@ from streams.settings import Settings, load_settings
 from streams.topic_admin import TopicAdmin
 from streams.topics import topics_for
 
-__all__ = ["SeamlessWorld", "settings_of", "world_name"]
+__all__ = ["SeamlessWorld", "settings_of", "settings_text", "world_name"]
 
 _REGISTERED_AT_ONCE = 8
 _LONGEST_NAME = 30
@@ -115,7 +115,7 @@ def settings_of(base: Path | None, changes: Mapping[str, Any], folder: Path) -> 
                 if str(dataset.get(key)).endswith(".avsc"):
                     dataset[key] = os.fspath((base.parent / dataset[key]).absolute())
     path = folder / "seamless.toml"
-    path.write_text("\n".join(_toml(_laid_over(values, changes))) + "\n", "utf-8")
+    path.write_text(settings_text(_laid_over(values, changes)), "utf-8")
     return path
 
 
@@ -130,11 +130,24 @@ def _laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _toml(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Return settings as the text of a TOML file."""
+    return "\n".join(_lines(values)) + "\n"
+
+
+def _lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield settings as dotted keys; JSON's strings, numbers and booleans are TOML's."""
     for key, value in values.items():
         name = prefix + json.dumps(key)
         if isinstance(value, Mapping):
-            yield from _toml(value, name + ".")
+            yield from _lines(value, name + ".")
         else:
-            yield f"{name} = {json.dumps(value, default=str)}"
+            yield f"{name} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_value(each)}" for name, each in value.items()) + "}"
+    return json.dumps(value, default=str)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from operations.testing.worlds import settings_text
 from schemas.contract import load_contract
 from schemas.events import load_event
 from streams import topics
@@ -101,7 +101,7 @@ def make_world(
         **sections,
     }
     config = folder / f"{name}.toml"
-    config.write_text("\n".join(_toml(values)), encoding="utf-8")
+    config.write_text(settings_text(values), encoding="utf-8")
     settings = load_settings(config, env={})
     shared = [t for t in topics.topics_for(settings) if t.kind in _SHARED]
     TopicAdmin(settings.kafka).apply([*topics.dataset_topics(settings, DATASET), *shared])
@@ -174,20 +174,3 @@ def read_committed(settings: Settings, topic: str, *, seconds: float = 60.0) -> 
     finally:
         reader.close()
     return sorted(found, key=lambda m: (m.partition(), m.offset()))
-
-
-def _toml(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Write settings as dotted keys; JSON's strings, numbers and booleans are TOML's."""
-    lines = []
-    for key, value in values.items():
-        name = prefix + json.dumps(key)
-        lines += _toml(value, name + ".") if isinstance(value, Mapping) else [f"{name} = {_value(value)}"]
-    return lines
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_value(each)}" for name, each in value.items()) + "}"
-    return json.dumps(value)

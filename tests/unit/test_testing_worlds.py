@@ -13,6 +13,8 @@ from operations.testing.worlds import settings_of, world_name
 from streams.errors import SettingsError
 from streams.topics import check_world
 
+LISTS = {"some": [{"a": "x", "b": [1, 2.5]}, {"a": "y"}]}
+
 
 def test_changes_are_laid_over_the_file_table_by_table(tmp_path: Path) -> None:
     base = tmp_path / "base.toml"
@@ -20,12 +22,13 @@ def test_changes_are_laid_over_the_file_table_by_table(tmp_path: Path) -> None:
         'world = "live"\ncoordinator_url = "http://somewhere"\n'
         '[datasets."bars.1m"]\ncontract = "own/bars.avsc"\ninterval = "1m"\n'
     )
-    changes = {"world": "mine", "coordinator_url": None, "datasets": {"bars.1m": {"mode": "blocking"}}}
+    changes = {"world": "mine", "coordinator_url": None, "datasets": {"bars.1m": {"mode": "blocking"}}, "topics": LISTS}
     (tmp_path / "made").mkdir()
     found = tomllib.loads(settings_of(base, changes, tmp_path / "made").read_text())
     contract = str(tmp_path / "own" / "bars.avsc")
     assert found == {
         "world": "mine",
+        "topics": LISTS,
         "datasets": {"bars.1m": {"contract": contract, "interval": "1m", "mode": "blocking"}},
     }
 
