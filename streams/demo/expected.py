@@ -11,6 +11,7 @@ import polars as pl
 
 from streams.demo.checks import Facts
 from streams.demo.hole import HOLE, SHARD_BARS
+from streams.demo.market import NEW_SESSIONS
 from streams.demo.scenario import FAULTS, REVISION, Fault
 
 __all__ = ["FAST", "SLOW", "crossings", "expected_facts"]
@@ -66,7 +67,7 @@ def expected_facts(market: pl.DataFrame) -> Facts:
         facts[str(symbol), "last close"] = float(closes[-1])
         facts[str(symbol), "signals"] = crossings(closes, FAST, SLOW)
         facts[str(symbol), "signals of the feed"] = crossings(fed, FAST, SLOW)
-    return facts
+    return facts | _one_series(market)
 
 
 def crossings(closes: Iterable[Decimal], fast: int, slow: int) -> int:
@@ -99,6 +100,21 @@ def _backfill(missing: pl.DataFrame) -> Facts:
         ("backfill", "problems"): 0,
         ("backfill", "history rows"): missing.height,
         ("backfill", "gaps left"): 0,
+    }
+
+
+def _one_series(market: pl.DataFrame) -> Facts:
+    """With the vendor's file behind it, the series is the market's, and a few made-up days."""
+    new = NEW_SESSIONS * market["Ticker"].n_unique()
+    return {
+        ("one series", "bars in one call"): market.height,
+        ("one series", "closes not the vendor's"): 0,
+        ("one series", "bars before the seam"): market.height,
+        ("one series", "bars behind it"): new,
+        ("one series", "bars twice"): 0,
+        ("one series", "bars late"): 0,
+        ("one series", "bars of a later call"): market.height + new,
+        ("one series", "stream and call are one"): 1,
     }
 
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["DATA", "RAW_SCHEMA", "days_and_sessions", "load_market"]
+__all__ = ["DATA", "NEW_SESSIONS", "RAW_SCHEMA", "days_and_sessions", "load_market"]
+
+NEW_SESSIONS = 3
+"""How many days of made-up bars come live, behind those that ship."""
 
 _FOLDER = Path(str(resources.files("streams.demo") / "data"))
 DATA = _FOLDER / "ohlcv_us_1d.parquet"

@@ -17,6 +17,7 @@ from schemas.report import ConformanceReport
 from streams.demo.checks import Check, Facts
 from streams.demo.filling import Filling
 from streams.demo.scenario import REVISION
+from streams.demo.series import Series
 from streams.demo.strategy import MovingAverages
 from streams.quarantine_store import QuarantinedRow
 
@@ -39,6 +40,7 @@ class Told:
     Attributes:
         live: the strategy, when the feed was all it had.
         history: the rows that the backfill brought.
+        series: the strategy, with archive, Kafka and backfill as one.
     """
 
     sending: Sending
@@ -48,6 +50,7 @@ class Told:
     filling: Filling
     verdict: Verdict
     history: pl.DataFrame
+    series: Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def found_facts(told: Told, market: pl.DataFrame) -> Facts:
         facts[r.symbol, "last close"] = r.closes[-1]
         facts[r.symbol, "signals"] = r.signals
         facts[r.symbol, "signals of the feed"] = holey.signals if holey else 0
-    return facts
+    return facts | told.series.facts(market)
 
 
 def _backfill_facts(filling: Filling, verdict: Verdict) -> Facts:

@@ -16,6 +16,7 @@ from streams.demo.outcome import Outcome, Told, found_facts
 from streams.demo.place import DATASET, Place
 from streams.demo.reports import ReportReader
 from streams.demo.scenario import make_scenario
+from streams.demo.series import one_series
 from streams.demo.show import Show
 from streams.registry import Registry
 from streams.settings import Settings
@@ -50,15 +51,16 @@ def run_pipeline(show: Show, place: Place, settings: Settings, began: float) -> 
                 request = backfill.plan(show, coordinator, market)
                 backfill.muster(show, settings, crew)
                 filling = backfill.fill(show, coordinator, request, crew)
-                crew.end()
                 verdict = backfill.prove(show, place, settings, coordinator, filling)
-        history = steps.strategy_again(show, settings, registry, live)
+            history = steps.strategy_again(show, settings, registry, live)
+            series = one_series(show, place, settings, market, live.rows + history.height)
+            crew.end()
     show.step(
         "Every count",
         "What must come of the data, its faults and its hole was reckoned from them and the calendar, not by the "
         "pipeline.",
     )
-    told = Told(sending, report, quarantined, live, filling, verdict, history)
+    told = Told(sending, report, quarantined, live, filling, verdict, history, series)
     checks = compare(expected_facts(market), found_facts(told, market))
     outcome = Outcome(checks, monotonic() - began, report)
     show.checks(checks)

@@ -47,18 +47,25 @@ class Place:
         """The proof of the backfill."""
         return self.folder / "certificate.json"
 
+    @property
+    def archive(self) -> Path:
+        """Where the archive's tables are."""
+        return self.folder / "archive"
+
     def log(self, name: str) -> Path:
         """Return the file that a process writes to what it says."""
         return self.folder / "logs" / f"{name}.log"
 
     def settle(self, stack: StackState) -> Settings:
         """Write the settings file and the vendor's schema beside it, and read them back as any command would."""
+        # The stack begins anew, and so must the table: it names offsets of topics that are no more.
+        shutil.rmtree(self.archive, ignore_errors=True)
         shutil.copyfile(RAW_SCHEMA, self.folder / RAW_SCHEMA.name)
-        self.config.write_text(_settings_text(stack), encoding="utf-8")
+        self.config.write_text(_settings_text(stack, self.archive), encoding="utf-8")
         return load_settings(self.config, env={})
 
     def start(self, command: str, name: str) -> ProcessRef:
-        """Start a command of `seamless` as a process of its own, which ends when this one does.
+        """Start a command of `seamless`, one or several words, as a process of its own, which ends when this one does.
 
         Args:
             name: of its log.
@@ -67,7 +74,14 @@ class Place:
         log.parent.mkdir(exist_ok=True)
         return spawn(
             # Not the script `seamless`, which need not be on the path nor beside this interpreter.
-            [sys.executable, "-c", "from streams.cli import main; main()", command, "--config", str(self.config)],
+            [
+                sys.executable,
+                "-c",
+                "from streams.cli import main; main()",
+                *command.split(),
+                "--config",
+                str(self.config),
+            ],
             log=log,
             cwd=self.folder,
             env=_environment(os.environ),
@@ -80,7 +94,7 @@ def _environment(whole: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in whole.items() if not name.startswith("SEAMLESS_") or name in _KEPT}
 
 
-def _settings_text(stack: StackState) -> str:
+def _settings_text(stack: StackState, archive: Path) -> str:
     return f"""\
 # Written by `seamless demo`; the stack listens on other ports each time.
 world = {json.dumps(_WORLD)}
@@ -104,6 +118,10 @@ source = {json.dumps(f"files:{DATA}")}
 [backfill]
 slots = 1
 chunk_rows = {_CHUNK_ROWS}
+
+[archive]
+url = {json.dumps(str(archive))}
+commit_interval_s = 0.5
 
 [topics]
 shard_partitions = {QUEUE_PARTITIONS}

@@ -23,6 +23,7 @@ from streams.archive.rows import RowDecoder, Undecodable
 from streams.clients import reader_config
 from streams.clock import Deadline
 from streams.errors import BrokerError, SettingsError
+from streams.log import get_logger
 from streams.offsets import end_offsets
 from streams.partition_reader import hopeless
 from streams.partitioning import partitions_of
@@ -35,7 +36,9 @@ __all__ = ["LiveReader", "users_rows"]
 
 _POLL_S = 0.1  # the longest that a row waits for company
 _ANSWER_S = 15.0
+_ASK_AGAIN_S = 5.0
 
+log = get_logger("provider")
 _quiet = logging.getLogger("librdkafka.stream")
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False  # librdkafka tells every failed connection; ours are told once, with a remedy
@@ -94,6 +97,7 @@ class LiveReader:
         self._starts = {source: starts[source] for source in self._sources if source in starts}
         self._at_end: set[Source] = set()
         self._pending: list[Message] = []
+        self._quiet_since = Deadline(_ASK_AGAIN_S)
         self._consumer.assign(
             [TopicPartition(s.topic, s.partition, starts.get(s, OFFSET_BEGINNING)) for s in self._sources]
         )
@@ -119,6 +123,10 @@ class LiveReader:
             was_at_end = self.at_end
             delivered = self._consumer.consume(rows, min(_POLL_S, deadline.left()))
             self._pending = [message for message in delivered if self._is_row(message)]
+            if delivered or self.at_end:
+                self._quiet_since = Deadline(_ASK_AGAIN_S)
+            elif self._quiet_since.passed():
+                self._ask_again()
             if not self._pending and (deadline.passed() or (self.at_end and not was_at_end)):
                 return None
         frame = self._decoded(self._pending)
@@ -198,6 +206,18 @@ class LiveReader:
         elif (refusal := hopeless(topic, error, message.partition())) is not None:
             raise refusal
         return False
+
+    def _ask_again(self) -> None:
+        """Begin anew to fetch partitions of which there is neither a record nor the news of an end.
+
+        Seen once in some thousand openings on a machine with a load of twenty: nothing came for minutes.
+        """
+        self._quiet_since = Deadline(_ASK_AGAIN_S)
+        silent = [source for source in self._sources if source not in self._at_end]
+        log.info("partitions_asked_again", partitions=[f"{s.topic}/{s.partition}" for s in silent])
+        places = [TopicPartition(s.topic, s.partition, self.reached[s] or OFFSET_BEGINNING) for s in silent]
+        self._consumer.incremental_unassign(places)
+        self._consumer.incremental_assign(places)
 
     def _came_to(self, source: Source, offset: int) -> None:
         self.reached[source] = max(self.reached[source], offset)

@@ -23,7 +23,7 @@ from tests.support.bars import MINUTE, START, good_bar
 from tests.support.streaming import Identity, Kept, open_stream
 from tests.support.worlds import World
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(3_000)]
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 AS_OF = 1_700_000_000_000
