@@ -29,7 +29,7 @@ _PROMOTIONS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"bytes"}),
     "bytes": frozenset({"string"}),
 }
-_MEANINGS = ("unit", "timezone")
+_MEANINGS = ("timezone",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def cannot_read(reader: AvroSchema, writer: AvroSchema) -> list[Incompatibility]
 def changed_meaning(old: AvroSchema, new: AvroSchema) -> list[str]:
     """Return which fields keep their name and would be read as something else, which no registry notices.
 
-    A time in milliseconds that becomes one in microseconds is still a long; so is a volume in lots that becomes shares.
+    A time in milliseconds that becomes one in microseconds is still a long, and a local time of New York is still text.
     """
     before = {f["name"]: f for f in old.get("fields", ()) if isinstance(f, dict)}
     found = []

@@ -24,6 +24,7 @@ from schemas.bounded import Recent
 from schemas.references import inlined
 from streams.errors import RegistryError, SettingsError
 from streams.registry_config import client_config
+from streams.registry_errors import RegistryUnavailable, SchemaRefused, UnknownSchemaId, UnusableSchema
 from streams.settings_kafka import RegistrySettings
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Registry",
     "RegistryUnavailable",
     "SchemaRefused",
+    "StoredVersion",
     "UnknownSchemaId",
     "UnusableSchema",
     "canonical",
@@ -46,27 +48,15 @@ _SUBJECT_UNKNOWN = {40401, 40402, 40403}
 _ID_UNKNOWN = 40403
 
 
-class RegistryUnavailable(RegistryError):  # noqa: N818 - named for the state, as callers wait for its end
-    """The registry cannot be reached, or what answers is not working; asking later may succeed."""
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version as it is stored: the text, byte for byte, and what it refers to as (name, subject, version)."""
 
-
-class UnknownSchemaId(RegistryError):  # noqa: N818 - a fact about an id, not a failure of the registry
-    """The registry answers, and has no schema of this id (yet)."""
-
-    def __init__(self, schema_id: int, url: str) -> None:
-        self.schema_id = schema_id
-        super().__init__(
-            f"The registry at {url} has no schema with id {schema_id}. Register the schema, or check "
-            "that producer and reader use the same registry (seamless.registry.url)."
-        )
-
-
-class SchemaRefused(RegistryError):  # noqa: N818 - the registry's verdict
-    """The registry will not take this schema: it breaks compatibility, or is no valid schema."""
-
-
-class UnusableSchema(RegistryError):  # noqa: N818 - a fact about a schema, not a failure of the registry
-    """The registry has a schema there that is not Avro."""
+    subject: str
+    id: int
+    version: int
+    text: str
+    references: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +142,29 @@ class Registry:
                 return []
             raise refusal.as_error() from None
 
+    def stored(self, subject: str, version: int) -> StoredVersion | None:
+        """Return one version as it is stored, None if there is no such subject or version.
+
+        Raises UnusableSchema if it is not Avro.
+        """
+        try:
+            found = self._ask(lambda: self._client.get_version(subject, version))
+        except _Refusal as refusal:
+            if refusal.code in _SUBJECT_UNKNOWN:
+                return None
+            raise refusal.as_error() from None
+        _parsed(found.schema, f"subject {subject}")
+        references = [(str(r.name), str(r.subject), int(r.version or 0)) for r in found.schema.references or ()]
+        text = found.schema.schema_str or ""
+        return StoredVersion(subject, int(found.schema_id or 0), int(found.version or 0), text, tuple(references))
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask what no other method does; return the answer's JSON. Raises RegistryError if the registry says no."""
+        try:
+            return self._ask(lambda: self._client._rest_client.send_request(path, method=method, body=body))
+        except _Refusal as refusal:
+            raise refusal.as_error() from None
+
     def lookup(self, subject: str, schema: AvroSchema) -> RegisteredSchema | None:
         """Return where this very schema is registered under the subject, None if it is not."""
         return self._one(subject, lambda: self._client.lookup_schema(subject, _wire(schema)))
@@ -194,7 +207,9 @@ class Registry:
 
     def check_compatible(self, subject: str, schema: AvroSchema) -> list[str]:
         """Return why the subject would refuse the schema, empty if it would not or has no version yet."""
-        path = f"compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
+        # Asked about all versions, Apicurio compares with all of them, whatever the level promises.
+        which = "" if self.compatibility(subject).endswith("_TRANSITIVE") else "/latest"
+        path = f"compatibility/subjects/{quote(subject, safe='')}/versions{which}?verbose=true"
         try:
             # the client's own method asks the same and throws the reasons away
             return self._ask(lambda: _reasons(self._client._rest_client.post(path, body=_wire(schema).to_dict())))

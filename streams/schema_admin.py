@@ -9,20 +9,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from schemas.avro import AvroSchema
+from schemas.compatibility import Break, breaks, changed_meaning
 from schemas.contract import Contract, load_contract, read_avsc
 from schemas.diff import schema_diff
 from schemas.errors import ContractError
 from schemas.events import event_names, load_event
+from schemas.naming import problems_of_names
 from streams.errors import SettingsError
-from streams.registry import Registry, SchemaRefused
+from streams.registry import RegisteredSchema, Registry, SchemaRefused
 from streams.schema_checks import check_contract, is_contract, problems_of_raw
 from streams.settings import Settings
 from streams.topics import TOPICS, Kind, TopicSpec, subject, topics_for
 
-__all__ = ["SubjectVerdict", "WantedSubject", "check_subjects", "register_subjects", "wanted_file", "wanted_subjects"]
+__all__ = [
+    "SubjectVerdict",
+    "Subjects",
+    "WantedSubject",
+    "check_subjects",
+    "register_subjects",
+    "wanted_file",
+    "wanted_subjects",
+]
+
+
+class Subjects(Protocol):
+    """Where subjects are looked at: a registry, or a file of exported ones."""
+
+    def latest(self, subject: str) -> RegisteredSchema | None: ...
+    def versions(self, subject: str) -> list[int]: ...
+    def version(self, subject: str, version: int) -> RegisteredSchema | None: ...
+    def lookup(self, subject: str, schema: AvroSchema) -> RegisteredSchema | None: ...
+    def compatibility(self, subject: str) -> str: ...
+    def check_compatible(self, subject: str, schema: AvroSchema) -> list[str]: ...
+
 
 Role = Literal["contract", "raw", "event"]
 State = Literal["registered", "new", "compatible", "refused", "broken"]
@@ -67,6 +89,7 @@ class SubjectVerdict:
         reasons: why it is refused or broken.
         level: the subject's compatibility level where it is another than the wanted one.
         newest: the newest version where that is another schema; it, and not the wanted one, is in force.
+        breaks: of a refused schema, the very fields that break compatibility.
     """
 
     wanted: WantedSubject
@@ -77,6 +100,7 @@ class SubjectVerdict:
     reasons: tuple[str, ...] = ()
     level: str | None = None
     newest: int | None = None
+    breaks: tuple[Break, ...] = ()
 
 
 def wanted_subjects(settings: Settings, dataset: str | None = None) -> list[WantedSubject]:
@@ -127,8 +151,8 @@ def wanted_file(settings: Settings, path: Path, name: str) -> WantedSubject:
     return WantedSubject(name, role, dataset, str(path), schema, level, tuple(problems))
 
 
-def check_subjects(registry: Registry, wanted: Iterable[WantedSubject]) -> list[SubjectVerdict]:
-    """Ask the registry about every wanted subject and write nothing.
+def check_subjects(registry: Subjects, wanted: Iterable[WantedSubject]) -> list[SubjectVerdict]:
+    """Ask the registry (or a file of exported subjects) about every wanted subject and write nothing.
 
     Raises:
         RegistryError: if the registry cannot be asked.
@@ -166,7 +190,7 @@ def _register(registry: Registry, verdict: SubjectVerdict) -> SubjectVerdict:
     return SubjectVerdict(verdict.wanted, verdict.state, done.version, done.id, written=True)
 
 
-def _check(registry: Registry, wanted: WantedSubject) -> SubjectVerdict:
+def _check(registry: Subjects, wanted: WantedSubject) -> SubjectVerdict:
     if wanted.problems or wanted.schema is None:
         return SubjectVerdict(wanted, "broken", reasons=wanted.problems)
     latest = registry.latest(wanted.subject)
@@ -177,11 +201,24 @@ def _check(registry: Registry, wanted: WantedSubject) -> SubjectVerdict:
         newest = latest.version if latest.version != there.version else None
         return SubjectVerdict(wanted, "registered", there.version, there.id, level=other, newest=newest)
     reasons = registry.check_compatible(wanted.subject, wanted.schema)
-    if reasons:
-        if latest is not None:
+    found = _breaks(registry, wanted.subject, wanted.schema, level) if reasons else ()
+    if latest is not None:
+        reasons = [*map(str, found), *(r for r in reasons if r not in set(map(str, found)))]
+        if reasons:
             reasons += [f"since version {latest.version}: {c}" for c in schema_diff(latest.schema, wanted.schema)]
-        return SubjectVerdict(wanted, "refused", reasons=tuple(reasons), level=other)
+        reasons += changed_meaning(latest.schema, wanted.schema)
+    if reasons:
+        return SubjectVerdict(wanted, "refused", reasons=tuple(reasons), level=other, breaks=found)
     return SubjectVerdict(wanted, "new" if latest is None else "compatible", level=other)
+
+
+def _breaks(registry: Subjects, subject: str, schema: AvroSchema, level: str) -> tuple[Break, ...]:
+    """Return the fields that break compatibility, which registries tell vaguely or not at all."""
+    found = (registry.version(subject, number) for number in registry.versions(subject))
+    try:
+        return tuple(breaks(level, schema, [(v.version, v.schema) for v in found if v is not None]))
+    except ContractError:  # of another release of a registry, perhaps: its own reasons have to do
+        return ()
 
 
 def _refuse(verdicts: list[SubjectVerdict], error: type[ContractError | SchemaRefused]) -> None:
@@ -219,7 +256,8 @@ def _problems_of_contract(schema: AvroSchema) -> list[str]:
         check_contract(schema)
     except ContractError as error:
         return [str(error)]
-    return []
+    named = problems_of_names(schema, contract=True)
+    return [f"field {field}: {problem}" if field else problem for field, problem in named]
 
 
 def _of(settings: Settings, spec: TopicSpec, cache: dict[str, _Contract]) -> tuple[str, str, _Contract]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,9 @@ import typer
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
 from streams.cli.output import console
+from streams.cli.schema_file import check_file
 from streams.cli.schema_govern import add_to as add_governing
+from streams.cli.schema_moving import add_to as add_moving
 from streams.cli.schema_promote import add_to as add_promoting
 from streams.errors import ContractError, SettingsError
 
@@ -23,6 +26,7 @@ __all__ = ["app"]
 app = typer.Typer(name="schema", help="The schemas that the settings call for.", no_args_is_help=True)
 add_governing(app)
 add_promoting(app)
+add_moving(app)
 
 REFUSED = 1
 
@@ -89,28 +93,56 @@ def check(
         str | None,
         typer.Option("--contract", help="With FILE: the contract that this raw schema must fit.", show_default=False),
     ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", "-s", help="With FILE: the subject whose next version it would be."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="A file that `seamless schema export` made, instead of a registry."),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a comment on a change.")] = False,
     config: ConfigOption = None,
     world: WorldOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what `register` would do and write nothing; exit with 1 if anything is refused or broken.
+    """Say what `register` would do and write nothing; exit with 1 if anything is refused, broken or expired.
 
-    With FILE the registry is not asked: a contract is checked for itself; any other schema against the contract of
-    --dataset or --contract.
+    With FILE and --subject it is checked as the subject's next version. With FILE alone no registry is asked: a
+    contract is checked for itself; any other schema against the contract of --dataset or --contract.
     """
-    if file is not None:
-        _check_file(file, dataset, contract, config, world, as_json)
+    if file is not None and subject is None:
+        if against is not None or markdown:
+            raise SettingsError("--against and --markdown are for versions of a subject: name it with --subject")
+        check_file(file, dataset, contract, config, world, as_json)
         return
-    if contract is not None:
-        raise SettingsError("--contract is for FILE: give the raw schema's file, or leave it out")
+    if contract is not None or (file is None and subject is not None):
+        raise SettingsError("--contract and --subject are for FILE: give the schema's file, or leave them out")
+    from streams.clock import now
+    from streams.promotion_evidence import contracts_of
     from streams.registry import Registry
-    from streams.schema_admin import check_subjects, wanted_subjects
+    from streams.schema_admin import check_subjects, wanted_file, wanted_subjects
+    from streams.schema_bundle import Bundle
+    from streams.schema_checks import exceptions_of
+    from streams.schema_markdown import as_markdown
 
     settings = settings_from(config, world)
-    with Registry(settings.registry) as registry:
-        verdicts = check_subjects(registry, wanted_subjects(settings, dataset))
-    _show(verdicts, as_json)
-    if any(verdict.state in {"refused", "broken"} for verdict in verdicts):
+    expired: list[str] = []
+    if file is not None and subject is not None:
+        wanted = [wanted_file(settings, file, subject)]
+    else:
+        wanted = wanted_subjects(settings, dataset)
+        expired = exceptions_of(settings).problems(contracts_of(settings), now().date())
+    if against is not None:
+        verdicts = check_subjects(Bundle.read(against), wanted)
+    else:
+        with Registry(settings.registry) as registry:
+            verdicts = check_subjects(registry, wanted)
+    if markdown:
+        typer.echo(as_markdown(verdicts, expired), nl=False)
+    else:
+        _show(verdicts, as_json, expired)
+    if expired or any(verdict.state in {"refused", "broken"} for verdict in verdicts):
         raise typer.Exit(REFUSED)
 
 
@@ -165,42 +197,10 @@ def _schema(which: str, config: Path | None, world: str | None) -> AvroSchema:
     return found.schema
 
 
-def _check_file(
-    file: Path, dataset: str | None, contract: str | None, config: Path | None, world: str | None, as_json: bool
-) -> None:
-    from schemas.contract import load_contract, read_avsc
-    from streams.schema_checks import check_contract, is_contract, problems_of_raw
-
-    if dataset is not None and contract is not None:
-        raise SettingsError("--dataset and --contract both name a contract: give one of them")
-    if dataset is not None:
-        contract = settings_from(config, world).dataset(dataset).contract
-    schema = read_avsc(file)
-    problems: list[str] = []
-    if is_contract(schema):
-        try:
-            check_contract(schema)
-        except ContractError as error:
-            problems = [str(error)]
-    elif contract is None:
-        raise SettingsError(
-            f"{file}: no field has a role, so this is a raw schema: name what it must fit, with --contract or --dataset"
-        )
-    if contract is not None and not problems:
-        problems = problems_of_raw(schema, load_contract(contract))
+def _show(verdicts: list[SubjectVerdict], as_json: bool, expired: Sequence[str] = ()) -> None:
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "ok": not problems, "problems": problems}))
-    elif problems:
-        typer.echo("\n".join(f"{file}: {problem}" for problem in problems))
-    else:
-        typer.echo(f"{file}: " + (f"can be conformed to {contract}" if contract else "is a sound contract"))
-    if problems:
-        raise typer.Exit(REFUSED)
-
-
-def _show(verdicts: list[SubjectVerdict], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([_record(verdict) for verdict in verdicts], indent=2))
+        problems = [{"state": "broken", "role": "exception", "reasons": [problem]} for problem in expired]
+        typer.echo(json.dumps([*map(_record, verdicts), *problems], indent=2))
         return
     from rich.table import Table
     from rich.text import Text
@@ -223,6 +223,8 @@ def _show(verdicts: list[SubjectVerdict], as_json: bool) -> None:
             Text("\n".join([says, *notes]), colour, overflow="fold"),
         )
     console().print(table)
+    for problem in expired:
+        console().print(Text(problem, "red"), soft_wrap=True)
 
 
 def _record(verdict: SubjectVerdict) -> dict[str, object]:
@@ -236,6 +238,18 @@ def _record(verdict: SubjectVerdict) -> dict[str, object]:
         "version": verdict.version,
         "id": verdict.id,
         "newest": verdict.newest,
+        "breaks": [
+            {
+                "field": b.what.field,
+                "why": b.what.why,
+                "direction": b.direction,
+                "version": b.version,
+                "old": b.old,
+                "new": b.new,
+                "remedy": b.what.remedy,
+            }
+            for b in verdict.breaks
+        ],
         "compatibility": verdict.level or verdict.wanted.compatibility,
         "reasons": list(verdict.reasons),
     }

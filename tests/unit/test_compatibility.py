@@ -99,5 +99,6 @@ def test_a_change_of_meaning_is_noticed_although_every_registry_lets_it_pass() -
     assert not breaks("FULL", bar("timestamp-micros"), [(1, bar("timestamp-millis"))])
     (found,) = changed_meaning(bar("timestamp-millis"), bar("timestamp-micros"))
     assert found.startswith("field at: logicalType was timestamp-millis and is timestamp-micros")
-    assert changed_meaning(bar("timestamp-millis", unit="ms"), bar("timestamp-millis", unit="s"))
-    assert not changed_meaning(bar("timestamp-millis"), bar("timestamp-millis", unit="ms"))
+    assert changed_meaning(bar("timestamp-millis", timezone="UTC"), bar("timestamp-millis", timezone="Asia/Seoul"))
+    assert not changed_meaning(bar("timestamp-millis"), bar("timestamp-millis", timezone="UTC"))
+    assert not changed_meaning(bar("timestamp-millis"), bar("timestamp-millis", doc="when"))
