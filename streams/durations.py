@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["DAY_NS", "MS_NS", "duration_ns", "seconds_of", "spelled"]
+__all__ = ["DAY_NS", "MS_NS", "as_written", "duration_ns", "seconds_of", "spelled"]
 
 MS_NS = 1_000_000
 DAY_NS = 86_400 * 1_000 * MS_NS
@@ -53,3 +53,12 @@ def seconds_of(value: object) -> float:
 def spelled(seconds: float) -> str:
     """Return seconds as text for people: `0.5 s`, `90 s`."""
     return f"{round(seconds, 3):,g} s" if seconds < 1e5 else f"{seconds:,.0f} s"
+
+
+def as_written(seconds: float) -> str:
+    """Return a span as settings have it: `5m`, `30d`, or `1.5s` where no whole unit fits."""
+    for unit in ("d", "h", "m"):
+        whole, rest = divmod(seconds * 1e9, _UNITS[unit])
+        if whole and not rest:
+            return f"{whole:.0f}{unit}"
+    return f"{seconds:g}s"

@@ -1,4 +1,4 @@
-"""`seamless sla`: what readers are promised, and who said so."""
+"""`seamless sla`: what readers are promised, who said so, and how it stands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from rich.text import Text
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, loaded_from
 from streams.cli.output import console
+from streams.cli.sla_objectives import app as _objectives
+from streams.cli.sla_replay import replay
+from streams.cli.sla_status import status, watch
 from streams.durations import spelled
 from streams.sla_policy import FOREVER
 from streams.sla_resolve import checked_consumer
@@ -86,3 +89,8 @@ def _text(name: str, value: Any) -> str:
     if name == "min_coverage":
         return f"{value:.2%}"
     return FOREVER if value is None else spelled(value) if isinstance(value, float) else str(value)
+
+
+for _command in (status, watch, replay):
+    app.command()(_command)
+app.add_typer(_objectives)

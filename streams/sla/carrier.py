@@ -25,7 +25,9 @@ __all__ = ["Carried", "Carrier", "Hands"]
 
 _COMMIT_EVERY_S = 1.0
 
-logging.getLogger("faust").addHandler(logging.NullHandler())
+# Each rebalance is a warning to them, and a kill several; what comes of it is logged by the agent.
+for _name in ("faust", "aiokafka", "mode"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ class Judge(Protocol):
         """Return what is found at the end of a step."""
         ...
 
+    def peek(self, panes: Panes, at: int) -> Verdict:
+        """Return how things stand at a moment, in the window that has not ended; it changes nothing."""
+        ...
+
     def needs_from(self, end: int) -> int:
         """Return from where panes are needed once the step that ends so is judged."""
         ...
@@ -76,6 +80,9 @@ class WindowJudge:
         severity = watch.settings.severity if broken else None
         return Verdict(start, end, severity, True, observed, None, fold.count, over, (), fold.worst, fold.synthetic > 0)
 
+    def peek(self, panes: Panes, at: int) -> Verdict:
+        return self.judge(panes, floor(at, self._watch.step) + self._watch.step)
+
     def needs_from(self, end: int) -> int:
         return end + self._watch.step - self._watch.window
 
@@ -115,6 +122,13 @@ class BudgetJudge:
                 self._synthetic_at = start
         self._worst = tuple(each for each in self._worst if nanos(each.at) >= end - self._longest)
         self.ledger.forget(end)
+        return self._burning(end)
+
+    def peek(self, panes: Panes, at: int) -> Verdict:  # noqa: ARG002 - a pane of it is no part of the budget yet
+        return self._burning(at)
+
+    def _burning(self, end: int) -> Verdict:
+        watch = self._watch
         burns = self.ledger.burns(end, watch.settings.min_count)
         shown = next((i for i, (_, fires) in enumerate(burns) if fires), 0)
         fires = {burn.severity for burn, fires in burns if fires}
@@ -190,6 +204,9 @@ class StalenessJudge:
             synthetic=any(fold.synthetic for fold in seen),
             began=baseline,
         )
+
+    def peek(self, panes: Panes, at: int) -> Verdict:
+        return self.judge(panes, at)
 
     def needs_from(self, end: int) -> int:
         return end

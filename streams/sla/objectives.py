@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from streams.durations import spelled
+from streams.durations import as_written, spelled
 from streams.settings import Settings
 from streams.settings_objectives import BurnSettings, ObjectiveKind, ObjectiveSettings
 from streams.sla.breach import Severity, Unit
@@ -147,17 +147,17 @@ class Watch:
         own, phase = self.settings, self.series.phase
         match self.kind:
             case "quantile":
-                return f"p{own.quantile * 100:g} of {phase} <= {spelled(self.limit or 0)} over {spelled(own.window)}"
+                return f"p{own.quantile * 100:g} of {phase} <= {spelled(self.limit or 0)} over {as_written(own.window)}"
             case "budget":
                 good = "as its policy says" if self.limit is None else f"within {spelled(self.limit)}"
-                return f"{own.target:.4%} of {phase} {good}, over {spelled(own.period)}".replace(".0000%", " %")
+                return f"{own.target * 100:g} % of {phase} {good}, over {as_written(own.period)}"
             case "staleness":
                 return f"nothing newer for at most {spelled(self.limit or 0)}, by the calendar {self.calendar}"
             case "completeness":
                 jobs = "each urgent backfill job" if own.urgent_only else "each backfill job"
                 return f"{self.min_coverage:.0%} of {jobs} done within {spelled(self.limit or 0)}"
             case "conformance":
-                return f"at most {self.limit or 0:.2%} of the rows break a rule, over {spelled(own.window)}"
+                return f"at most {self.limit or 0:.2%} of the rows break a rule, over {as_written(own.window)}"
 
 
 class Objectives:

@@ -10,7 +10,6 @@ from typing import Any
 from streams.sla.breach import Breach
 from streams.sla.clock import Watermark, floor
 from streams.sla.jobs import JobFact, JobSeries
-from streams.sla.judges import BudgetJudge
 from streams.sla.objectives import DATASET_ITSELF, Objectives, SeriesKey, Watch
 from streams.sla.records import Told
 from streams.sla.series import Series
@@ -98,11 +97,15 @@ class PartitionWindows:
         for jobs in self._jobs.values():
             yield from jobs.open.values()
 
+    def series(self) -> list[Series]:
+        """Return the series there are."""
+        return list(self._series.values())
+
     def budgets(self) -> Iterator[tuple[Watch, float]]:
         """Yield each error budget with the share of it that is left."""
         for series in self._series.values():
-            if isinstance(series._judge, BudgetJudge):
-                yield series.watch, series._judge.ledger.left(series.closed)
+            if series.budget_left is not None:
+                yield series.watch, series.budget_left
 
     def fold(self, offset: int, told: Told | None) -> None:
         """Take what a record says; None of a record that says nothing."""

@@ -62,7 +62,7 @@ def fold_columns(columns: Columns, step: int = NS) -> dict[tuple[int, int], Fold
     new_bin = new_fold | np.r_[True, bins[1:] != bins[:-1]]
     first, first_bin = np.flatnonzero(new_fold), np.flatnonzero(new_bin)
     counts: npt.NDArray[np.int64] = np.diff(np.r_[first_bin, len(group)])
-    bounds: npt.NDArray[np.int64] = np.searchsorted(first_bin, np.r_[first, len(group)])
+    bounds = np.searchsorted(first_bin, np.append(first, len(group)))
     sizes = np.diff(np.r_[first, len(group)])
     overs = np.add.reduceat(columns.over[order].astype(np.int64), first)
     longest = np.maximum.reduceat(columns.elapsed[order], first)

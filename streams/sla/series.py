@@ -7,9 +7,9 @@ from typing import Any
 from streams.sla.breach import Breach
 from streams.sla.clock import floor
 from streams.sla.fold import Fold
-from streams.sla.judges import judge_of
+from streams.sla.judges import BudgetJudge, judge_of
 from streams.sla.objectives import Watch
-from streams.sla.verdict import Links, follow, nanos, resolved
+from streams.sla.verdict import Links, Verdict, follow, nanos, resolved
 from streams.sla.windows import Panes
 
 __all__ = ["Series"]
@@ -96,6 +96,15 @@ class Series:
                 self.breach = record if record.is_open else None
                 found.append(record)
         return found
+
+    def peek(self, at: int) -> Verdict:
+        """Return how things stand at a moment, in the window that has not ended."""
+        return self._judge.peek(self._panes, max(at, self._closed))
+
+    @property
+    def budget_left(self) -> float | None:
+        """The share of an error budget that is left in its period, negative if it is overdrawn; None of other kinds."""
+        return self._judge.ledger.left(self._closed) if isinstance(self._judge, BudgetJudge) else None
 
     def withdraw(self) -> Breach | None:
         """Return the record that ends its breach, if one is open, as nobody promises this any more."""

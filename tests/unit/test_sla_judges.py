@@ -29,7 +29,7 @@ def test_a_window_that_is_too_slow_opens_a_breach_and_one_that_is_not_resolves_i
     assert (opened.observed, opened.promised) == (pytest.approx(3.0, rel=0.01), 1.0)
     assert (opened.count, opened.over, opened.unit) == (2, 2, "seconds")
     assert [e.elapsed_seconds for e in opened.examples] == [5.0, 3.0]
-    assert opened.promise == "p50 of total <= 1 s over 10 s"
+    assert opened.promise == "p50 of total <= 1 s over 10s"
     assert over.reason == "kept"
 
 
