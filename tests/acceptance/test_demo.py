@@ -47,7 +47,7 @@ def test_every_count_is_right_and_nothing_is_left_running_where_no_program_is_on
         [SEAMLESS, "demo", "--dir", folder], env=bare, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    assert "All 87 counts are what they must be" in done.stdout
+    assert "All 95 counts are what they must be" in done.stdout
     assert "the producer refuses" in done.stdout
     assert re.search(r"worker \d is killed with SIGKILL at \d\d%", done.stdout)
     assert re.search(r"worker \d took over \w+ from 200\d-\d\d-\d\d \d+\.\d s after the kill", done.stdout)
