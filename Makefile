@@ -9,7 +9,7 @@ SPREAD := -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check chaos bench up down lock clean
+.PHONY: help demo test unit check chaos bench monitoring up down lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ bench: $(READY) ## Measure rules, latency and memory; then against peers, as rat
 	$(BIN)/python -m benchmarks.conformance
 	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks
+
+monitoring: $(READY) ## Render dashboards, rules and alerts into build/monitoring
+	$(BIN)/seamless monitoring export build/monitoring
 
 up: $(READY) ## Start the embedded stack
 	$(BIN)/seamless up

@@ -18,6 +18,7 @@ from streams.cli.conformance import app as _conformance
 from streams.cli.coordinator import coordinator
 from streams.cli.coverage import coverage
 from streams.cli.demo import demo
+from streams.cli.monitoring import app as _monitoring
 from streams.cli.normalize import normalize
 from streams.cli.produce import produce
 from streams.cli.quarantine import app as _quarantine
@@ -71,7 +72,7 @@ for _command in (
     alert_bridge,
 ):
     app.command()(_command)
-for _group in (_archive, _backfill, _config, _conformance, _quarantine, _schema, _sla, _topics):
+for _group in (_archive, _backfill, _config, _conformance, _monitoring, _quarantine, _schema, _sla, _topics):
     app.add_typer(_group)
 
 

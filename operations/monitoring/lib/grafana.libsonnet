@@ -1,0 +1,148 @@
+// Grafana's model of a dashboard (schema 39), as far as it is used: variables, rows and panels that lay themselves out.
+function(config) {
+  local grafana = self,
+  local source = { type: 'prometheus', uid: '${datasource}' },
+
+  query(expr, legend, instant=false):: {
+    datasource: source,
+    expr: expr,
+    legendFormat: legend,
+    range: !instant,
+    instant: instant,
+  },
+
+  local panel(type, title, unit, description, queries, width, options, custom) = {
+    type: type,
+    title: title,
+    description: description,
+    datasource: source,
+    gridPos: { w: width, h: 8 },
+    targets: [queries[i] { refId: std.char(65 + i) } for i in std.range(0, std.length(queries) - 1)],
+    fieldConfig: { defaults: { unit: unit, custom: custom }, overrides: [] },
+    options: options,
+  },
+
+  // Lines over time.
+  lines(title, unit, description, queries, width=12)::
+    panel(
+      'timeseries',
+      title,
+      unit,
+      description,
+      queries,
+      width,
+      {
+        legend: { displayMode: 'list', placement: 'bottom', showLegend: true },
+        tooltip: { mode: 'multi', sort: 'desc' },
+      },
+      { fillOpacity: 10, lineWidth: 1, showPoints: 'never', spanNulls: false }
+    ),
+
+  // One number, the newest; `steps` are [colour, from] pairs.
+  number(title, unit, description, queries, steps=[['green', null]], width=6)::
+    panel(
+      'stat',
+      title,
+      unit,
+      description,
+      queries,
+      width,
+      {
+        colorMode: 'value',
+        graphMode: 'area',
+        reduceOptions: { calcs: ['lastNotNull'] },
+        textMode: 'auto',
+      },
+      {}
+    ) + {
+      fieldConfig+: {
+        defaults+: {
+          thresholds: {
+            mode: 'absolute',
+            steps: [{ color: step[0], value: step[1] } for step in steps],
+          },
+        },
+      },
+    },
+
+  row(title, panels):: { title: title, panels: panels },
+
+  local variable(name, label, query, all) = {
+    name: name,
+    label: label,
+    type: 'query',
+    datasource: source,
+    query: { query: query, refId: name },
+    refresh: 2,
+    sort: 1,
+    multi: all,
+    includeAll: all,
+    allValue: if all then '.*' else null,
+  },
+
+  local every = '__name__=~"(seamless|backfill)_.+"',
+  local of_world = every + ',world_id=~"$world"',
+  variables:: [
+    {
+      name: 'datasource',
+      label: 'Data source',
+      type: 'datasource',
+      query: 'prometheus',
+      current: { text: config.datasource, value: config.datasource },
+    },
+    variable('world', 'World', 'label_values(seamless_build_info, world_id)', false),
+    variable('dataset', 'Dataset', 'label_values({%s}, dataset)' % of_world, true),
+    variable('interval', 'Interval', 'label_values({%s}, interval)' % of_world, true),
+    variable('consumer', 'Consumer', 'label_values({%s}, consumer)' % of_world, true),
+  ],
+
+  // Rows below one another, the panels of each from left to right in 24 columns.
+  local laid_out(rows) =
+    local heading(row, y) = {
+      type: 'row',
+      title: row.title,
+      collapsed: false,
+      panels: [],
+      gridPos: { x: 0, y: y, w: 24, h: 1 },
+    };
+    local placed(state, each) =
+      local wraps = state.x + each.gridPos.w > 24;
+      local x = if wraps then 0 else state.x;
+      local y = if wraps then state.y + each.gridPos.h else state.y;
+      {
+        x: x + each.gridPos.w,
+        y: y,
+        panels: state.panels + [each { gridPos+: { x: x, y: y } }],
+      };
+    std.foldl(
+      function(state, row)
+        local done = std.foldl(placed, row.panels, { x: 0, y: state.y + 1, panels: [] });
+        { y: done.y + 8, panels: state.panels + [heading(row, state.y)] + done.panels },
+      rows,
+      { y: 0, panels: [] }
+    ).panels,
+
+  dashboard(uid, title, description, rows)::
+    local panels = laid_out(rows);
+    {
+      uid: uid,
+      title: title,
+      description: description,
+      tags: ['seamless'],
+      schemaVersion: 39,
+      timezone: 'utc',
+      refresh: '30s',
+      time: { from: 'now-6h', to: 'now' },
+      graphTooltip: 1,
+      templating: { list: grafana.variables },
+      links: [{
+        title: 'Seamless',
+        type: 'dashboards',
+        tags: ['seamless'],
+        asDropdown: true,
+        includeVars: true,
+        keepTime: true,
+      }],
+      panels: [panels[i] { id: i + 1 } for i in std.range(0, std.length(panels) - 1)],
+    },
+}
