@@ -60,6 +60,13 @@ def test_a_budget_burns_at_the_rate_of_its_fastest_pair_times_the_factor() -> No
     assert opened[0].observed == pytest.approx(15)
 
 
+def test_a_budget_without_a_limit_is_broken_by_what_the_readers_policy_calls_bad() -> None:
+    coverage = {**STEADY, "phase": "coverage"}
+    del coverage["limit"]
+    opened = [breach for breach in judged(coverage, plan(coverage), 5) if breach.state == "opened"]
+    assert [(b.phase, b.over, b.count) for b in opened] == [("coverage", 75, 100)]
+
+
 def test_just_below_the_factor_of_one_nothing_would_open() -> None:
     drill = plan(STEADY, by=1.01)
     below = Drill(drill.watch, 0.9, 9.0, 10.0, 100, 45, drill.elapsed, drill.shared)
