@@ -139,9 +139,20 @@ class LiveReader:
         """Return the partitions whose records at the chosen offset were deleted by retention.
 
         Raises:
-            BrokerError: if Kafka does not answer.
+            BrokerError: if Kafka does not answer, or a partition ends before the chosen offset.
         """
-        return [source for source, start in self._starts.items() if self._oldest(source) > start]
+        found = []
+        for source, start in self._starts.items():
+            oldest, end = self._borders(source)
+            if end < start:
+                raise BrokerError(
+                    f"{source.topic}, partition {source.partition}, ends at offset {end}, but was read up to {start}: "
+                    "it was made anew or cut off, or archive and Kafka are of different clusters. Look at "
+                    "seamless.archive.url and seamless.kafka.bootstrap_servers, or begin a new stream."
+                )
+            if start < oldest:
+                found.append(source)
+        return found
 
     def ends(self) -> dict[Source, int]:
         """Return the last stable offset of each partition as it is now; BrokerError if Kafka does not answer."""
@@ -167,14 +178,14 @@ class LiveReader:
 
     # How
 
-    def _oldest(self, source: Source) -> int:
+    def _borders(self, source: Source) -> tuple[int, int]:
+        """Return the offsets of the oldest record and of the end."""
+        place = TopicPartition(source.topic, source.partition)
         try:
-            oldest, _ = self._consumer.get_watermark_offsets(
-                TopicPartition(source.topic, source.partition), timeout=_ANSWER_S
-            )
+            oldest, end = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
         except KafkaException as error:
             raise self._silent(error) from None
-        return int(oldest)
+        return int(oldest), int(end)
 
     def _silent(self, error: KafkaException) -> BrokerError:
         return BrokerError(

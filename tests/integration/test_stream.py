@@ -199,6 +199,18 @@ def test_rows_that_were_deleted_before_they_were_archived_are_a_gap_that_is_name
         next(stream)
 
 
+def test_a_topic_that_ends_before_where_it_was_read_to_is_told_from_one_whose_rows_were_deleted(
+    made: World, writer: Writer
+) -> None:
+    writer.live(bars(SYMBOLS, range(3)))
+    position = StreamPosition(dataset="bars", world=made.name, since={"normalized": {0: 1_000}})
+    with (
+        open_stream(made, position) as stream,
+        pytest.raises(BrokerError, match="was read up to 1000: it was made anew"),
+    ):
+        next(stream)
+
+
 def test_a_correction_replaces_what_was_not_given_yet_and_is_late_for_what_was(made: World, writer: Writer) -> None:
     writer.live(bars(["AAA"], range(10)))
     archive_all(made)
