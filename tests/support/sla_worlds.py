@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,22 @@ class SLAWorld:
             )
         self._producer.poll(0)
 
+    def write_to(self, topic: str, payload: bytes, key: bytes) -> None:
+        """Write one record to a topic, and return when it has arrived."""
+        self._producer.produce(topic, payload, key)
+        assert self._producer.flush(30) == 0
+
     def breaches(self) -> list[Breach]:
         """Return the committed records of breaches, those of one breach in their order."""
         found = read_committed(self.settings, topics.sla_breaches(self.world.name))
         return [Breach.from_datum(self._breaches.decode(message.value() or b"")) for message in found]
+
+    def written_at(self, breach: Breach) -> datetime:
+        """Return the timestamp of a record of a breach, which is when an agent wrote it."""
+        for message in read_committed(self.settings, topics.sla_breaches(self.world.name)):
+            if Breach.from_datum(self._breaches.decode(message.value() or b"")) == breach:
+                return datetime.fromtimestamp(message.timestamp()[1] / 1_000, UTC)
+        raise AssertionError("there is no such record")
 
     def states(self, objective: str | None = None) -> list[str]:
         """Return the states that breaches of an objective, or of all, went through."""
@@ -58,7 +70,7 @@ class SLAWorld:
 
 
 def make_sla_world(
-    stack: Any, name: str, folder: Path, objectives: Mapping[str, Mapping[str, Any]], **sections: Mapping[str, Any]
+    stack: Any, name: str, folder: Path, objectives: Mapping[str, Mapping[str, Any]], **sections: Any
 ) -> SLAWorld:
     """Create a world in which these objectives are watched, and no others; sections as `make_world` takes them."""
     agent = {"defaults": False, **sections.pop("sla_agent", {})}

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
-OURS = ("alert-bridge", "archiver", "coordinator", "normalizer", "setup", "worker")
+OURS = ("alert-bridge", "archiver", "coordinator", "normalizer", "setup", "sla-agent", "worker")
 
 KAFKA_PLACES = {
     "KAFKA_ADVERTISED_LISTENERS",
@@ -112,7 +112,7 @@ def test_our_processes_get_settings_that_are_accepted(name: str) -> None:
     assert mounted in service["volumes"]
 
 
-@pytest.mark.parametrize("name", ["alert-bridge", "archiver", "normalizer", "worker"])
+@pytest.mark.parametrize("name", ["alert-bridge", "archiver", "normalizer", "sla-agent", "worker"])
 def test_a_process_is_asked_for_its_health_where_it_serves_it(name: str) -> None:
     service = SERVICES[name]
     port = service["environment"]["SEAMLESS_METRICS__PORT"]
