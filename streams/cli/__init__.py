@@ -18,6 +18,7 @@ from streams.cli.conformance import app as _conformance
 from streams.cli.coordinator import coordinator
 from streams.cli.coverage import coverage
 from streams.cli.demo import demo
+from streams.cli.fetch import fetch
 from streams.cli.monitoring import app as _monitoring
 from streams.cli.normalize import normalize
 from streams.cli.produce import produce
@@ -69,6 +70,7 @@ for _command in (
     produce,
     tail,
     coverage,
+    fetch,
     alert_bridge,
 ):
     app.command()(_command)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.contract import Contract, load_contract
@@ -101,6 +101,9 @@ def test_bars_are_the_same_wherever_the_archive_ends(
     st.lists(st.tuples(trades, places), min_size=1, max_size=30), st.floats(0, 1), chosen, moments,
     st.integers(100, 112), st.integers(113, 126),
 )  # fmt: skip
+@example(
+    [(trade("A", 105, 1, 2.0), (0, "normalized")), (trade("A", 110, 1, 3.0), (1, "history"))], 0.5, None, None, 100, 126
+)
 def test_trades_that_a_correction_moves_are_the_same_wherever_the_archive_ends(
     rows: list[Any], split: float, names: tuple[str, ...] | None, as_of: int | None, first: int, last: int
 ) -> None:

@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "streams/offsets.py",
         "streams/partition_reader.py",
         "streams/policy_feed.py",
+        "streams/provider/live_reader.py",
         "streams/provider/observation_writer.py",
         "streams/provider/tail.py",
         "streams/quarantine_store.py",
