@@ -144,7 +144,7 @@ def agent_of(settings: Settings) -> Any:
         config.write_text(
             f'world = "bench"\n[kafka]\nbootstrap_servers = "{settings.kafka.bootstrap_servers}"\n'
             f'[registry]\nurl = "{settings.registry.url}"\n[datasets.bars]\ncontract = "ohlcv"\ninterval = "1m"\n'
-            "[sla_agent]\ndefaults = false\n[sla.objectives.quick]\n" + "\n".join(lines) + "\n"
+            "[sla_agent]\ndefaults = false\ncheckpoint_s = 1\n[sla.objectives.quick]\n" + "\n".join(lines) + "\n"
         )
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -175,8 +175,11 @@ def _metric(log: Path, name: str) -> float:
     url = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
     if url is None:
         return 0.0
-    with urllib.request.urlopen(url.group() + "/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
+    try:
+        with urllib.request.urlopen(url.group() + "/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0  # asked again
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
 
 
@@ -200,7 +203,7 @@ def _written(settings: Settings, registry: Registry, told: list[Observation]) ->
     return len(told)
 
 
-def agent(seconds: int = 20, raw: int = 600) -> list[Row]:
+def agent(seconds: int = 40, raw: int = 600) -> list[Row]:
     """Let one agent read a backlog: a sum of each of 1,000 readers for each second."""
     with prepared() as (settings, registry):
         began = nanos(now()) // NS * NS - seconds * NS

@@ -30,7 +30,7 @@ class SLAWorld:
         self.codec = EventCodec(world.registry, self.observations, "sla_observation")
         self._breaches = EventCodec(world.registry, topics.sla_breaches(world.name), EVENT)
         self._producer = Producer(
-            {**producer_config(world.settings, linger_ms=5), "queue.buffering.max.messages": 1_000_000}
+            {**producer_config(world.settings, linger_ms=5, compression="lz4"), "queue.buffering.max.messages": 1_000_000}
         )
 
     def write(self, *told: Observation) -> None:
