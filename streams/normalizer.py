@@ -119,7 +119,7 @@ class Normalizer:
         self._waiting: dict[int, int] = {}
         self._fenced_at: list[float] = []
         self._open = OpenTransaction()
-        self._last_cycle = 0.0
+        self._ending_took = 0.0
 
     def run(self, stop: Event, *, until_end: bool = False) -> None:
         """Work until `stop` is set, or (until_end) until all rows that exist now are normalized.
@@ -176,6 +176,7 @@ class Normalizer:
             self._ask_again()
         began = monotonic()
         delivered = consumer.consume(self._chunk_rows(), self._patience())
+        gathered, more_waits = monotonic(), len(delivered) == self._chunk_rows()
         if self._failed is not None:
             raise self._failed
         if self._token_is_old and len(self._owned()):
@@ -193,8 +194,9 @@ class Normalizer:
             self._check(batch.errors)
             if batch.messages:
                 self._conform(batch, began)
-            if self._open.rows and (self._open.age() >= self._interval() or self._is_full()):
+            if self._open.rows and self._is_due(more_waits=more_waits):
                 self._commit()
+                self._ending_took = monotonic() - gathered
         except TransactionAborted as aborted:
             self._aborted(aborted)
 
@@ -216,13 +218,16 @@ class Normalizer:
     def _interval(self) -> float:
         return self._settings.normalizer.commit_interval_ms / 1_000
 
-    def _is_full(self) -> bool:
-        return self._open.rows >= self._settings.normalizer.max_batch_rows
+    def _is_due(self, *, more_waits: bool) -> bool:
+        """Return whether to commit: it is to be done when the interval ends, or where rows wait, to begin then."""
+        ending = 0.0 if more_waits else self._ending_took
+        full = self._open.rows >= self._settings.normalizer.max_batch_rows
+        return full or self._open.age() + ending >= self._interval()
 
     def _patience(self) -> float:
-        """Return how long to gather rows: what is left of the interval after the time that a commit takes."""
-        spent = self._open.age() if self._open.rows else self._last_cycle
-        return min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._interval() - spent))
+        """Return how long to gather rows: what conforming and commit will leave of the interval."""
+        spent = self._open.age() if self._open.rows else 0.0
+        return min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._interval() - spent - self._ending_took))
 
     def _conform(self, batch: RawBatch, began: float) -> None:
         batch, decoded, schemas = self._decode(batch)
@@ -334,7 +339,6 @@ class Normalizer:
         metrics.conformance(dataset, interval, counts)
         metrics.schemas(self._gate.subject, report)
         self._report_lag()
-        self._last_cycle = max(0.0, monotonic() - done.started - self._interval())
         if report.rows_quarantined:
             log.info("rows_quarantined", dataset=dataset, rows=report.rows_quarantined)
 

@@ -20,6 +20,7 @@ __all__ = ["TransactionAborted", "TransactionalProducer"]
 Headers = list[tuple[str, bytes]]
 
 _SLICE_SECONDS = 5.0
+_FLUSH_SECONDS = 0.05
 
 
 class TransactionAborted(Exception):  # noqa: N818 - an outcome that the caller recovers from
@@ -157,7 +158,7 @@ class TransactionalProducer:
     def _send_offsets(
         self, producer: Producer, offsets: Sequence[TopicPartition], token: LeaseToken, seconds: float
     ) -> None:
-        """Send offsets on a thread of its own, as this call of librdkafka may never return.
+        """Send offsets on a thread of its own, as this call of librdkafka may never return; rows are sent meanwhile.
 
         It ignores its timeout where it waits for the group's coordinator (librdkafka's issue 5456), and a broker that
         was killed and came back was seen not to wake it. The thread and its producer are then left to themselves; the
@@ -175,13 +176,20 @@ class TransactionalProducer:
 
         thread = Thread(target=send, name="send-offsets", daemon=True)
         thread.start()
+        failed: KafkaException | None = None
+        try:
+            # A flush does not linger. What it leaves, as after offsets that were refused, is the commit's.
+            while producer.flush(_FLUSH_SECONDS) and thread.is_alive():
+                pass
+        except KafkaException as error:
+            failed = error
         # Later than this the broker has aborted the transaction anyway.
         thread.join(seconds + self._timeout_s)
         if not outcome:
             self._producer, self.open = None, False
             raise TransactionAborted("timeout", "librdkafka does not come back from sending offsets")
-        if outcome[0] is not None:
-            raise outcome[0]
+        if (first := failed or outcome[0]) is not None:
+            raise first
 
     def _require(self) -> Producer:
         if self._producer is None or not self.open:
