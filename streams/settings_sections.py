@@ -112,7 +112,7 @@ class BackfillSettings(Section):
     """How workers fetch history."""
 
     slots: int = Field(2, ge=1, le=256, description="shards that one worker runs at once")
-    chunk_rows: int = Field(20_000, ge=1, le=1_000_000, description="most rows of one transaction")
+    chunk_rows: int = Field(10_000, ge=1, le=1_000_000, description="most rows of one transaction")
     max_attempts: int = Field(
         5, ge=1, le=100, description="claims of a shard in a row without a chunk before it is given up as failed"
     )
