@@ -6,6 +6,9 @@ import random
 
 __all__ = ["Backoff"]
 
+# Whoever asks for a longer pause is not believed: the shard would hold its partition, and look alive, for days.
+_LONGEST_ASKED_S = 3_600.0
+
 
 class Backoff:
     """Tells how long to wait after each failure in a row.
@@ -23,10 +26,10 @@ class Backoff:
         self.failures = 0
 
     def next(self, at_least_s: float | None = None) -> float:
-        """Count a failure; return seconds to wait, no less than whoever failed asked for."""
+        """Count a failure; return seconds to wait, no less than whoever failed asked for, up to an hour."""
         whole = min(self._max_s, self._base_s * 2.0**self.failures)
         self.failures += 1
-        return max(at_least_s or 0.0, whole * self._chance.uniform(0.5, 1.0))
+        return max(min(at_least_s or 0.0, _LONGEST_ASKED_S), whole * self._chance.uniform(0.5, 1.0))
 
     def reset(self) -> None:
         """Begin anew after a success."""

@@ -34,7 +34,7 @@ class SourceError(SeamlessError):
 
     Attributes:
         retryable: whether the same request may succeed later.
-        retry_after_s: how long the source asked to be left alone, in seconds.
+        retry_after_s: how long the source asked to be left alone, in seconds; an hour is granted at most.
     """
 
     def __init__(self, message: str, *, retryable: bool = True, retry_after_s: float | None = None) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, settings_from
 from streams.cli.output import console
+from streams.settings import Settings
 from streams.topic_admin import TopicAdmin, TopicChange
 from streams.topics import topics_for
 
@@ -32,7 +36,8 @@ _SAYS = {
 def plan(config: ConfigOption = None, world: WorldOption = None, as_json: JsonOption = False) -> None:
     """Show what `apply` would do; changes nothing and exits with 0."""
     settings = settings_from(config, world)
-    changes = TopicAdmin(settings.kafka).plan(topics_for(settings))
+    with _asking(settings):
+        changes = TopicAdmin(settings.kafka).plan(topics_for(settings))
     _show(changes, {change.spec.name: change.action for change in changes}, as_json)
 
 
@@ -40,7 +45,8 @@ def plan(config: ConfigOption = None, world: WorldOption = None, as_json: JsonOp
 def apply(config: ConfigOption = None, world: WorldOption = None, as_json: JsonOption = False) -> None:
     """Create the missing topics; exit with 1 if one that exists differs, as it is left alone."""
     settings = settings_from(config, world)
-    changes = TopicAdmin(settings.kafka).apply(topics_for(settings))
+    with _asking(settings):
+        changes = TopicAdmin(settings.kafka).apply(topics_for(settings))
     _show(
         changes,
         {change.spec.name: "created" if change.action == "create" else change.action for change in changes},
@@ -48,6 +54,11 @@ def apply(config: ConfigOption = None, world: WorldOption = None, as_json: JsonO
     )
     if any(change.drift for change in changes):
         raise typer.Exit(1)
+
+
+def _asking(settings: Settings) -> Status:
+    """Say at once what is waited for: a broker that is away is given some seconds."""
+    return Console(stderr=True).status(escape(f"asking Kafka at {settings.kafka.bootstrap_servers}"))
 
 
 def _show(changes: list[TopicChange], verdicts: dict[str, str], as_json: bool) -> None:
