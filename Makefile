@@ -46,10 +46,8 @@ check: $(READY) ## Lint, types, boundaries and documentation checks
 chaos: $(READY) ## The long kill tests
 	$(BIN)/python -m pytest tests/chaos -q
 
-bench: $(READY) ## Measure rules, latency and memory; then against peers, as ratios in one run
-	$(BIN)/python -m benchmarks.conformance
-	$(BIN)/python -m benchmarks.live
-	$(BIN)/python -m benchmarks
+bench: $(READY) ## Measure everything against its goals, and Seamless against peers as ratios in one run
+	$(BIN)/python -m benchmarks.everything
 
 monitoring: $(READY) ## Render dashboards, rules and alerts into build/monitoring
 	$(BIN)/seamless monitoring export build/monitoring

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from rich.table import Table
 from benchmarks.backfill_world import DATASET, FIRST, BenchWorld, write_bars
 from benchmarks.bars import SYMBOLS
 from benchmarks.footprint import Footprint
+from benchmarks.goals import WORKER_MB, WORKER_RATIO, at_least, at_most
 from benchmarks.stack import running_broker
 from coordinator.chunks import ShardJob
 from coordinator.source import SourceContext, open_source
@@ -92,7 +94,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure how fast workers fetch history, against a loop that promises nothing."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     rates: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="seamless-bench-") as name, running_broker(None, None, console) as broker:
@@ -117,12 +119,15 @@ def main(
         what: statistics.median(rate / plain for rate, plain in zip(found, rates["plain loop"], strict=True))
         for what, found in rates.items()
     }
-    table = Table("backfill", "rows/s", "of the plain loop", box=None)
+    table = Table("backfill", "rows/s", "of the plain loop", "wanted", box=None)
     for what, found in rates.items():
-        table.add_row(what, f"{statistics.median(found):,.0f}", f"{ratios[what]:.2f}")
+        goal = at_least(WORKER_RATIO if what == "1 worker" else None, ratios[what])
+        table.add_row(what, f"{statistics.median(found):,.0f}", f"{ratios[what]:.2f}", goal)
     console.print(table)
+    table = Table("one worker's peak", "MB", "wanted", box=None)
     for what, peak in memory.items():
-        console.print(f"peak memory of one worker, {what}: {peak:,.0f} MB")
+        table.add_row(what, f"{peak:,.0f}", at_most(WORKER_MB, peak))
+    console.print(table)
     if json_file is not None:
         figures = {"rows_per_second": rates, "ratios": ratios, "peak_mb": memory}
         json_file.write_text(json.dumps(figures, indent=2), encoding="utf-8")

@@ -8,6 +8,7 @@ holds what takes in that replica, first with nothing else to do and then while a
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.goals import LEASES_P99_MS, REBUILD_SECONDS, at_most
 from benchmarks.stack import running_broker
 from coordinator.feed import Feed
 from coordinator.local import LocalBackfillCoordinator
@@ -197,7 +199,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure how long a coordinator takes to know everything, and to answer from it."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     with running_broker(None, None, console) as broker:
         settings, registry = prepared(broker.bootstrap, broker.registry_url)
         with registry:
@@ -212,10 +214,16 @@ def main(
                 "rebuild": rebuild(settings, plane, shards),
                 "leases": leases(settings, registry, writer, moving, times),
             }
-    table = Table("measure", "figure", box=None)
+    goals = {
+        "rebuild seconds": REBUILD_SECONDS,
+        "leases idle_p99_ms": LEASES_P99_MS,
+        "leases busy_p99_ms": LEASES_P99_MS,
+    }
+    table = Table("measure", "figure", "wanted", box=None)
     for group, values in figures.items():
         for name, value in values.items():
-            table.add_row(f"{group} {name}", f"{value:,.0f}" if value >= 1_000 else f"{value:,.2f}")
+            what = f"{group} {name}"
+            table.add_row(what, f"{value:,.0f}" if value >= 1_000 else f"{value:,.2f}", at_most(goals.get(what), value))
     console.print(table)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2), encoding="utf-8")

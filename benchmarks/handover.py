@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.backfill_world import BenchWorld, until, write_bars
+from benchmarks.goals import HANDOVER_P99_SECONDS, at_most
 from benchmarks.stack import running_broker
 from coordinator.lease_event import LeaseChange
 from coordinator.lease_log import all_lease_events
@@ -88,15 +90,16 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure how long a killed worker's shards wait for another one."""
-    console = Console()
-    table = Table("session timeout", "heartbeat", "shards", "p50 s", "p99 s", "longest s", box=None)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    table = Table("session timeout", "heartbeat", "shards", "p50 s", "p99 s", "longest s", "p99 wanted", box=None)
     figures = {}
     for name, settings in _SETTINGS.items():
         waited = measured(console, settings, kills)
         p50, p99 = (float(p) for p in np.percentile(waited, [50, 99]))
         figures[name] = {"shards": len(waited), "p50_s": p50, "p99_s": p99, "max_s": max(waited)}
         heartbeat = (BROKER_SETTINGS | settings)[_HEARTBEAT]
-        row = (name, f"{heartbeat} ms", str(len(waited)), f"{p50:.2f}", f"{p99:.2f}", f"{max(waited):.2f}")
+        goal = at_most(None if settings else HANDOVER_P99_SECONDS, p99)
+        row = (name, f"{heartbeat} ms", str(len(waited)), f"{p50:.2f}", f"{p99:.2f}", f"{max(waited):.2f}", goal)
         table.add_row(*row)
         console.print(f"[dim]{' '.join(row)}[/dim]")
     console.print(table)
