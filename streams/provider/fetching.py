@@ -208,11 +208,11 @@ class Fetch:
                 known.why = "coordinator_unavailable"
                 self._without("coordinator", planned.reason)
                 return False
+            self._kit.degraded.answered(self._wanted.dataset, "coordinator")
             known.why = "running"
             job = self._waited(phase, planned.job)
             if job is None:
                 return True
-            self._kit.degraded.answered(self._wanted.dataset, "coordinator")
             known.why = "source_has_none"
             if job.state != "done":
                 self._failed(phase, job)
@@ -290,8 +290,9 @@ class Fetch:
             self._held_until(self._check_age)
 
     def _check_age(self) -> Decision:
-        known = self._known
-        newest = known.newest_live()
+        with self._phases.phase("storage_wait") as phase:
+            found = phase.retry(self._known.newest_live, ArchiveUnavailable)
+        newest = None if isinstance(found, Timeout | Failed) else found
         age = staleness_seconds(
             self._wanted.start - 1 if newest is None else newest,
             self._now(),

@@ -13,7 +13,7 @@ from schemas.contract import Contract, load_contract
 from schemas.grid import DAY, make_grid
 from streams.archive.coverage import SymbolCoverage, cover
 from streams.archive.layout import NORMALIZED, SYSTEM, TOPIC, Source
-from streams.archive.reader import ArchiveRows, ArchiveSnapshot
+from streams.archive.reader import ArchiveRows, ArchiveSnapshot, as_users_want
 from streams.partitioning import partition_of
 from streams.provider.edge import counted_until, edge_since, is_passed_over, split_at_edge
 from streams.provider.merging import margin_of, merged, without_archive
@@ -111,17 +111,20 @@ class Gathered:
         return _time(self.rows.frame.select(nanoseconds_of(self.rows.contract).max()).item())
 
     def newest_live(self) -> int | None:
-        """Return the greatest event time of rows that came live; of archived ones, of the last day that has any."""
-        time = nanoseconds_of(self.rows.contract)
-        found = [] if self._tail is None else [self._tail.frame.filter(pl.col(TOPIC) == NORMALIZED).select(time.max())]
+        """Return the greatest event time of rows that came live; of archived ones, those of the last day that has any.
+
+        Raises:
+            ArchiveUnavailable: if the storage does not answer.
+        """
+        is_live = pl.col(TOPIC) == NORMALIZED
+        found = []
+        if self._tail is not None:
+            found.append(self._tail.frame.filter(is_live).select(nanoseconds_of(self._tail.contract).max()))
         newest = self.newest()
         if self.snapshot is not None and newest is not None:
             stored = self.snapshot.stored(self._wanted.symbols, newest - _DAY_NS, self._wanted.end)
-            contract = self.snapshot.contract
-            per_second = 1_000_000_000 if self.snapshot.layout.time_is_stored_as_number else 1_000_000
-            units = contract.time_units if self.snapshot.layout.time_is_stored_as_number else per_second
-            at = pl.col(contract.event_time).to_physical().cast(pl.Int64) * (1_000_000_000 // units)
-            found.append(stored.filter(pl.col(TOPIC) == NORMALIZED).select(at.max()))
+            live = as_users_want(stored.filter(is_live), self.snapshot.contract)
+            found.append(live.select(nanoseconds_of(self.snapshot.contract).max()))
         return max((value for frame in found if (value := _time(frame.item())) is not None), default=None)
 
     # What is missing
