@@ -1,4 +1,4 @@
-"""The monitoring bundle as files: `seamless_v2.jsonnet` evaluated, with what an installation lays over its configuration."""
+"""The monitoring bundle as files: `seamless_v2.jsonnet`, evaluated with what an installation lays over its settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import _jsonnet
+import _gojsonnet
 
 from streams.errors import SettingsError
 
@@ -33,7 +33,7 @@ def rendered(changes: Path | None = None) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"--with {changes}: the file cannot be read: {error}") from error
     try:
-        made = _jsonnet.evaluate_file(str(SOURCES / "seamless_v2.jsonnet"), tla_codes={"with": code})
+        made = _gojsonnet.evaluate_file(str(SOURCES / "seamless_v2.jsonnet"), tla_codes={"with": code})
     except RuntimeError as error:
         raise SettingsError(f"--with {changes}: {_reason(error)}. Correct the file") from None
     files: dict[str, str] = json.loads(made)
@@ -62,4 +62,4 @@ def written(folder: Path, files: Mapping[str, str]) -> list[Path]:
 def _reason(error: RuntimeError) -> str:
     """Return what jsonnet says, without its trace."""
     first = str(error).splitlines()[0]
-    return re.sub(r"^(RUNTIME|STATIC) ERROR: |<top-level-arg>:?", "", first).strip()
+    return re.sub(r"^(RUNTIME|STATIC) ERROR: |<top-level-arg:with>:", "", first).strip(" .")

@@ -23,9 +23,9 @@
     target: 0.99,
     // Pairs of windows and multiples of the pace that just uses up a budget (SRE Workbook, chapter 5, table 5-8).
     burn: [
-      { long: '1h', short: '5m', rate: 14.4, severity: 'critical', 'for': '2m' },
-      { long: '6h', short: '30m', rate: 6, severity: 'critical', 'for': '15m' },
-      { long: '3d', short: '6h', rate: 1, severity: 'warning', 'for': '1h' },
+      { long: '1h', short: '5m', rate: 14.4, severity: 'critical' },
+      { long: '6h', short: '30m', rate: 6, severity: 'critical' },
+      { long: '3d', short: '6h', rate: 1, severity: 'warning' },
     ],
     staleness_seconds: 900,
     staleness_seconds_of: {},

@@ -41,7 +41,8 @@ def export(
     for path in made:
         out.print(path, soft_wrap=True)
     out.print(
-        f"\nPrometheus: rule_files: [{folder}/rules/*.yml]\nGrafana: a dashboard provider with path {folder}/dashboards",
+        f"\nPrometheus: rule_files: [{folder}/rules/*.yml]\n"
+        f"Grafana: a dashboard provider with path {folder}/dashboards",
         soft_wrap=True,
         markup=False,
     )

@@ -16,7 +16,7 @@ function(config) {
     title: title,
     description: description,
     datasource: source,
-    gridPos: { w: width, h: 8 },
+    gridPos: { w: width },
     targets: [queries[i] { refId: std.char(65 + i) } for i in std.range(0, std.length(queries) - 1)],
     fieldConfig: { defaults: { unit: unit, custom: custom }, overrides: [] },
     options: options,
@@ -96,31 +96,29 @@ function(config) {
     variable('consumer', 'Consumer', 'label_values({%s}, consumer)' % of_world, true),
   ],
 
-  // Rows below one another, the panels of each from left to right in 24 columns.
-  local laid_out(rows) =
-    local heading(row, y) = {
-      type: 'row',
-      title: row.title,
-      collapsed: false,
-      panels: [],
-      gridPos: { x: 0, y: y, w: 24, h: 1 },
-    };
-    local placed(state, each) =
-      local wraps = state.x + each.gridPos.w > 24;
-      local x = if wraps then 0 else state.x;
-      local y = if wraps then state.y + each.gridPos.h else state.y;
-      {
-        x: x + each.gridPos.w,
-        y: y,
-        panels: state.panels + [each { gridPos+: { x: x, y: y } }],
-      };
-    std.foldl(
-      function(state, row)
-        local done = std.foldl(placed, row.panels, { x: 0, y: state.y + 1, panels: [] });
-        { y: done.y + 8, panels: state.panels + [heading(row, state.y)] + done.panels },
-      rows,
-      { y: 0, panels: [] }
-    ).panels,
+  // Rows below one another; all panels of a row are as wide as its first, from left to right in 24 columns.
+  local height = 8,
+  local in_a_line(row) = std.floor(24 / row.panels[0].gridPos.w),
+  local lines_of(row) = std.ceil(std.length(row.panels) / in_a_line(row)),
+  local heading(row, top) = {
+    type: 'row',
+    title: row.title,
+    collapsed: false,
+    panels: [],
+    gridPos: { x: 0, y: top, w: 24, h: 1 },
+  },
+  local laid_out(rows) = std.flattenArrays([
+    local row = rows[i];
+    local top = std.foldl(function(sum, above) sum + 1 + height * lines_of(above), rows[:i], 0);
+    local across = in_a_line(row);
+    [heading(row, top)] + [
+      row.panels[j] {
+        gridPos+: { x: (j % across) * super.w, y: top + 1 + height * std.floor(j / across), h: height },
+      }
+      for j in std.range(0, std.length(row.panels) - 1)
+    ]
+    for i in std.range(0, std.length(rows) - 1)
+  ]),
 
   dashboard(uid, title, description, rows)::
     local panels = laid_out(rows);

@@ -157,7 +157,7 @@ function(config, prom, grafana) {
   ],
 
   local burning(severity) = [pair for pair in objectives.burn if pair.severity == severity],
-  local burn(severity, name, summary) =
+  local burn(severity, name, summary, pending) =
     local pairs = burning(severity);
     prom.alert(
       name,
@@ -174,7 +174,7 @@ function(config, prom, grafana) {
       summary,
       '{{ $value | humanizePercentage }} of the fetches of {{ $labels.dataset }} by {{ $labels.consumer }} did not ' +
       'keep their promises; %g %% may not.' % [100 * (1 - objectives.target)],
-      pairs[0]['for']
+      pending
     ),
 
   alerts: [
@@ -186,8 +186,13 @@ function(config, prom, grafana) {
       'Fetches of {{ $labels.dataset }} take too long',
       'Of 100 fetches by {{ $labels.consumer }} the slowest takes {{ $value | humanizeDuration }}.'
     ),
-    burn('critical', 'seamless-sla-budget-burn-fast', 'The error budget of {{ $labels.dataset }} is going within days'),
-    burn('warning', 'seamless-sla-budget-burn-slow', 'The error budget of {{ $labels.dataset }} will not last'),
+    burn(
+      'critical',
+      'seamless-sla-budget-burn-fast',
+      'The error budget of {{ $labels.dataset }} is going within days',
+      '2m'
+    ),
+    burn('warning', 'seamless-sla-budget-burn-slow', 'The error budget of {{ $labels.dataset }} will not last', '15m'),
     prom.alert(
       'seamless-sla-staleness',
       prom.above('seamless_live_staleness_seconds', objectives.staleness_seconds, objectives.staleness_seconds_of),
