@@ -8,6 +8,7 @@ then symbol, then what else identifies a row, whatever order the rows had before
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 newness: tuple[str, ...] = (AS_OF, TOPIC, OFFSET)
 """The columns by which rows of one identity are compared; `history` is less than `normalized`."""
 _WIDEST = np.iinfo(np.int64).max // 2
+_LONG_RUN = 100
 
 
 def newest_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -70,13 +72,17 @@ def _order(frame: pl.DataFrame, contract: Contract, newness: Sequence[str]) -> t
     """Return the places of rows in the order of results, of one identity the newest last (None: they are in order), and
     whether any symbol has two rows at one time."""
     columns = [contract.event_time, contract.key, *_rest(contract), *newness]
-    combined = _combined(frame, contract)
+    times = frame[contract.event_time].to_physical().to_numpy()
+    runs = _runs(frame[contract.key])
+    combined = _combined(times, runs)
     if combined is None:
         return _places(frame.select(columns)), True
     if bool((combined[1:] > combined[:-1]).all()):
         return None, False
     # Files are sorted by symbol and time, so this is a merge of few long runs.
-    order: Ints = np.argsort(combined, kind="stable").astype(np.int64)
+    order: Ints = np.argsort(combined, kind="stable").astype(np.int64, copy=False)
+    if _all_apart(times, runs):
+        return order, False
     ranked = combined[order]
     same = np.flatnonzero(ranked[1:] == ranked[:-1])
     if len(same):
@@ -88,7 +94,8 @@ def _order(frame: pl.DataFrame, contract: Contract, newness: Sequence[str]) -> t
 
 def _taken(frame: pl.DataFrame, order: Ints) -> pl.DataFrame:
     """Return rows in an order; out of one piece, as polars takes them out of many five times as long."""
-    return frame.rechunk()[order]
+    small = order.astype(np.uint32) if frame.height <= np.iinfo(np.uint32).max else order  # as polars counts rows
+    return frame.rechunk()[pl.Series(small)]
 
 
 def _places(keys: pl.DataFrame) -> Ints:
@@ -96,23 +103,52 @@ def _places(keys: pl.DataFrame) -> Ints:
     return keys.with_row_index("__place").sort(by)["__place"].to_numpy().astype(np.int64)
 
 
-def _combined(frame: pl.DataFrame, contract: Contract) -> Ints | None:
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Stretches of rows of one symbol: their borders, and the rank of each one's symbol by name."""
+
+    borders: Ints
+    ranks: Ints
+    symbols: int
+
+
+def _runs(symbols: pl.Series) -> _Runs:
+    runs = symbols.rle()
+    names = runs.struct.field("value")
+    known = names.unique().sort()
+    ranks = names.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64)
+    lengths = runs.struct.field("len").to_numpy().astype(np.int64)
+    return _Runs(np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))), ranks, len(known))
+
+
+def _combined(times: Ints, runs: _Runs) -> Ints | None:
     """Return event time and rank of the symbol in one number; None if that takes more than 63 bits."""
-    times = frame[contract.event_time].to_physical().to_numpy()
     if not len(times):
         return times
-    # Symbols come in runs, as files are sorted by them: a run is ranked at once.
-    runs = frame[contract.key].rle()
-    symbols = runs.struct.field("value")
-    known = symbols.unique().sort()
     least, span = int(times.min()), int(times.max()) - int(times.min()) + 1
-    if span > _WIDEST // max(1, len(known)):
+    if span > _WIDEST // max(1, runs.symbols):
         return None
-    ranks = np.repeat(
-        symbols.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64), runs.struct.field("len").to_numpy()
-    )
-    combined: Ints = (times - least) * len(known) + ranks
+    combined: Ints = times - least
+    combined *= runs.symbols
+    if len(runs.ranks) > len(times) // _LONG_RUN:
+        combined += np.repeat(runs.ranks, np.diff(runs.borders))
+    else:  # few long ones: no array is needed for it
+        for at, until, rank in zip(runs.borders[:-1].tolist(), runs.borders[1:].tolist(), runs.ranks, strict=True):
+            combined[at:until] += rank
     return combined
+
+
+def _all_apart(times: Ints, runs: _Runs) -> bool:
+    """Return whether no symbol can have two rows at one time, as far as its runs alone tell."""
+    borders = runs.borders
+    rising = times[1:] > times[:-1]
+    rising[borders[1:-1] - 1] = True
+    if not rising.all():
+        return False
+    first, last = times[borders[:-1]], times[borders[1:] - 1]
+    order = np.lexsort((first, runs.ranks))
+    same = runs.ranks[order][1:] == runs.ranks[order][:-1]
+    return bool((last[order][:-1] < first[order][1:])[same].all())
 
 
 def _last_of_each(frame: pl.DataFrame, contract: Contract) -> npt.NDArray[np.bool_]:
