@@ -125,6 +125,14 @@ class Agent:
 
     async def record(self, carried: Carried) -> None:
         """Take a record, and before it those that were left out on the way."""
+        try:
+            await self._record(carried)
+        except Exception as error:  # faust would log it and go on with the next
+            self._fail(error)
+
+    # How
+
+    async def _record(self, carried: Carried) -> None:
         if carried.topic == self._reports:
             await self._hand_on(carried)
             return
@@ -140,8 +148,6 @@ class Agent:
         if answer == "missing":
             await self._make_up(owned, carried.offset)
         await self._fold(owned, carried)
-
-    # How
 
     async def _fold(self, owned: Owned, carried: Carried) -> None:
         told_of = None

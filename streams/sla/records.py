@@ -38,8 +38,8 @@ def told(datum: Mapping[str, Any]) -> Told | None:
     """Return what a record says; None of one that is told while its phase still goes on, as another will follow."""
     series = SeriesKey(datum["dataset"], datum["consumer"], datum["phase"])
     at = nanos(datum["at"])
-    if datum["fold"] is not None:
-        source = datum["source"]
+    if datum.get("fold") is not None:  # the first version of the schema had neither
+        source = datum.get("source")
         origin = None if source is None else (source["partition"], source["offset"])
         return Told(series, at, Fold.from_datum(datum["fold"]), origin)
     if not datum["final"]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from streams import topics
 from streams.clients import producer_config
+from streams.errors import BrokerError
 from streams.events import EventCodec
 from streams.settings import Settings
 from streams.sla.objectives import SeriesKey
@@ -17,8 +19,8 @@ from streams.sla.records import TICK
 __all__ = ["Voice"]
 
 _CLOSE_S = 2.0
-# Later than this a tick says nothing that the next ones do not say better.
-_OWN = {"message.timeout.ms": 30_000, "queue.buffering.max.messages": 50_000, "queue.buffering.max.kbytes": 16 * 1024}
+# Nothing expires: what is handed on must arrive in the order of its origin, and a tick that is late says nothing wrong.
+_OWN = {"message.timeout.ms": 0, "queue.buffering.max.messages": 50_000, "queue.buffering.max.kbytes": 16 * 1024}
 
 
 class Voice:
@@ -31,12 +33,20 @@ class Voice:
     def tick(self, partitions: Iterable[int], at_ms: int) -> None:
         """Tell partitions the time."""
         for partition in partitions:
-            self._produce(None, TICK, partition, at_ms, None)
+            with suppress(BufferError):  # the broker is away, and time will be told again
+                self._produce(None, TICK, partition, at_ms, None)
 
     def hand_on(self, datum: dict[str, Any], done: Callable[[], Any] | None = None) -> None:
-        """Write an observation to the partition of its key; `done` is called when it has arrived."""
+        """Write an observation to the partition of its key; `done` is called when it has arrived.
+
+        Raises:
+            BrokerError: if there is no room for it, as the broker has been away for long.
+        """
         key = str(SeriesKey(datum["dataset"], datum["consumer"], datum["phase"])).encode()
-        self._produce(self._codec.encode(datum), key, -1, int(datum["at"].timestamp() * 1_000), done)
+        try:
+            self._produce(self._codec.encode(datum), key, -1, int(datum["at"].timestamp() * 1_000), done)
+        except BufferError:
+            raise BrokerError(f"{self._topic} takes no observations: look at the broker") from None
 
     def listen(self) -> None:
         """Hear what has arrived."""
@@ -54,7 +64,4 @@ class Voice:
             if error is None and done is not None:
                 done()
 
-        try:
-            self._producer.produce(self._topic, payload, key, partition, arrived, timestamp=at_ms)
-        except BufferError:
-            self._producer.poll(0)  # the broker is away; what is not written comes again, and so does time
+        self._producer.produce(self._topic, payload, key, partition, arrived, timestamp=at_ms)

@@ -69,6 +69,13 @@ def test_what_is_told_while_it_still_goes_on_is_not_counted() -> None:
     assert told(waiting.datum()) is None
 
 
+def test_an_observation_of_the_first_version_of_the_schema_is_one() -> None:
+    datum = {name: value for name, value in many(1)[0].datum().items() if name not in {"fold", "source"}}
+    found = told(datum)
+    assert found is not None
+    assert found.fold.count == 1
+
+
 rows = st.tuples(st.integers(0, 3), st.integers(0, 4_000), st.floats(1e-6, 1e4), st.booleans())
 
 
