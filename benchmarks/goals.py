@@ -7,6 +7,8 @@ __all__ = [
     "AT_LEAST",
     "AT_MOST",
     "BARS_PER_SECOND",
+    "GOVERNANCE_AT_LEAST",
+    "GOVERNANCE_AT_MOST",
     "HANDOVER_P99_SECONDS",
     "LEASES_P99_MS",
     "PLANNED_10_000_SECONDS",
@@ -33,6 +35,11 @@ BARS_PER_SECOND = {None: 5_000_000, 5_000: 3_000_000}
 
 #: Of the normalizer: latency in milliseconds, memory in MB, and how many times what it was early it may be late.
 AT_MOST = {"p99_ms": 130.0, "peak_mb": 400.0, "late_mb / early_mb": 1.1}
+
+#: What governance may cost: the rate in strict mode as a share of that in optional, seconds until a mode is in force,
+#: and how many times what it was early memory may be late, while a fleet writes a hundred thousand schema ids.
+GOVERNANCE_AT_LEAST = {"strict / optional": 0.95}
+GOVERNANCE_AT_MOST = {"mode change s": 5.0, "late_mb / early_mb": 1.1}
 
 #: Seconds of a warm start on two cores.
 START_SECONDS = {"Kafka answers": 3.0, "the stack answers": 7.0}

@@ -7,7 +7,7 @@ halved until the poison stands alone: poison costs its neighbours time, never th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,10 +55,11 @@ class Decoder:
         resolve: gives the record of a schema id; a text says why the schema cannot be used (the row fails with
             `unknown_schema`, or `incompatible_schema` if the text begins with that word); None means that nobody
             knows yet, so rows of that id have to wait.
+        foresee: is told of all ids of a batch that will be asked for, before the first of them is.
     """
 
-    def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
+    def __init__(self, resolve: Resolve, foresee: Callable[[Collection[int]], None] | None = None) -> None:
+        self._resolve, self._foresee = resolve, foresee
         # A fleet that writes a new schema with every record must not fill the memory with codecs.
         self._codecs: Recent[int, _Codecs | str] = Recent(_MOST_CODECS)
         self._latest: int | None = None
@@ -82,6 +83,8 @@ class Decoder:
                 found.failures.append(Failure(row, "undecodable", "the payload has no schema id"))
             else:
                 groups.setdefault(known, []).append(row)
+        if self._foresee is not None:
+            self._foresee([identifier for identifier in groups if self._codecs.get(identifier) is None])
         for identifier, rows in groups.items():
             codecs = self._find(identifier)
             if codecs is None:

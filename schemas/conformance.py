@@ -13,8 +13,8 @@ reasons and duplicates are dropped. What cannot be decoded is rejected in both: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ import pyarrow as pa
 from schemas.batch import ConformanceResult, Failure, Origin, Part, Reason, Rejected
 from schemas.columns import numbers
 from schemas.contract import Contract
+from schemas.earlier import EarlierRules
 from schemas.errors import ContractError
 from schemas.exceptions import SchemaException
 from schemas.findings import Severity
@@ -34,7 +35,7 @@ from schemas.keystate import KeyStates, StateDelta
 from schemas.mapping import UNREAD
 from schemas.order import OrderRules, judge
 from schemas.report import ConformanceReport, Mode
-from schemas.rules import Hit, RuleSet
+from schemas.rules import Hit, RuleSet, softened
 from schemas.tally import count_failures, count_hits, ranges_of
 from schemas.times import known_zone
 
@@ -62,6 +63,7 @@ class ConformancePipeline:
         memory: rows remembered per key to find duplicates and revisions.
         timezone: IANA zone of naive times.
         version: the contract's version in the registry, for the report.
+        earlier: earlier versions of the contract; rows that were written with one are judged by its rules.
 
     Raises:
         ContractError: if a rule of the contract does not compile, the calendar or the zone is unknown, lateness is
@@ -81,6 +83,7 @@ class ConformancePipeline:
         memory: int = DEFAULT_MEMORY,
         timezone: str = "UTC",
         version: int | None = None,
+        earlier: Mapping[int, Contract] | None = None,
     ) -> None:
         if not known_zone(timezone):
             raise ContractError(f"timezone {timezone!r} is unknown: use an IANA name such as America/New_York")
@@ -92,6 +95,7 @@ class ConformancePipeline:
         self.contract, self.mode, self.dataset, self.world = contract, mode, dataset, world
         self.memory, self.timezone, self.version = memory, timezone, version
         self.rules = RuleSet(contract)
+        self._earlier = EarlierRules(contract, earlier or {})
         self._order = OrderRules(
             grid=make_grid(interval_ns, calendar) if interval_ns is not None else None,
             lateness=lateness // (NANOS // contract.time_units),
@@ -146,6 +150,7 @@ class ConformancePipeline:
             origin,
             states if states is not None else self.new_states(),
             excepted,
+            self._earlier.versions_of(parts, total),
         )
         return self._outcome(judged, origin, failures)
 
@@ -163,7 +168,12 @@ class ConformancePipeline:
         return Gathered(columns, mapped.at, mapped.hits, mapped.ignored)
 
     def _judge(
-        self, mapped: Gathered, origin: Origin, states: KeyStates, excepted: Sequence[SchemaException]
+        self,
+        mapped: Gathered,
+        origin: Origin,
+        states: KeyStates,
+        excepted: Sequence[SchemaException],
+        versions: Ints | None,
     ) -> _Judged:
         """Check the rules, then judge the order of the rows that broke none."""
         columns, hits = mapped.columns, list(mapped.hits)
@@ -172,9 +182,14 @@ class ConformancePipeline:
         for hit in hits:
             if hit.finding.name in UNREAD and hit.column is not None:
                 unread[hit.column] = unread.get(hit.column, False) | hit.mask(n)
-        hits += self.rules.check(dict(zip(columns.schema.names, columns.columns, strict=True)), unread)
+        if versions is None:
+            hits += self.rules.check(dict(zip(columns.schema.names, columns.columns, strict=True)), unread)
+        else:
+            hits += self._earlier.check(
+                columns, unread, versions if mapped.at is None else versions[mapped.at], self.rules
+            )
         if excepted:
-            hits = [_softened(hit, excepted) for hit in hits]
+            hits = [softened(hit, excepted) for hit in hits]
         bits = _bits(hits, n)
         sound = None
         if bits is not None:
@@ -273,8 +288,8 @@ class ConformancePipeline:
         return np.flatnonzero(~(violating | duplicate)), rejected, dropped
 
     def _violating(self, bits: Ints, hits: Sequence[Hit]) -> Mask:
-        """Return which rows have a violation; a bit tells, but where an exception let pass what is one elsewhere."""
-        if not any(hit.excepted for hit in hits):
+        """Return which rows have a violation: bits tell, unless exceptions or earlier versions judge otherwise."""
+        if not any(hit.excepted or hit.version is not None for hit in hits):
             return np.asarray((bits & self.contract.violation_mask) != 0)
         violating = np.zeros(len(bits), np.bool_)
         for hit in hits:
@@ -313,15 +328,6 @@ def _slots(keys: pa.Array, partitions: npt.NDArray[np.int32], states: KeyStates)
     table[present] = states.slots(partition_of.tolist(), [symbols[i] for i in symbol_of.tolist()])
     slots: Ints = table[pairs]
     return slots
-
-
-def _softened(hit: Hit, excepted: Sequence[SchemaException]) -> Hit:
-    """Return a violation that an exception covers as a warning, and any other hit as it is."""
-    if hit.finding.severity is not Severity.VIOLATION or not hit.finding.adjustable:
-        return hit
-    if not any(e.covers(hit.finding.name, hit.column) for e in excepted):
-        return hit
-    return Hit(replace(hit.finding, severity=Severity.WARNING), hit.column, hit.rows, excepted=True)
 
 
 def _bits(hits: Sequence[Hit], n: int) -> Ints | None:

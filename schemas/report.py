@@ -32,7 +32,10 @@ class OffsetRange(BaseModel):
 
 
 class FindingCount(BaseModel):
-    """How many rows have a finding, and where the first of them are (`partition:offset`)."""
+    """How many rows have a finding, and where the first of them are (`partition:offset`).
+
+    `contract_version` is that of the rule, where rows were written with an earlier version than the report's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +45,7 @@ class FindingCount(BaseModel):
     count: int
     examples: tuple[str, ...]
     excepted: bool = False
+    contract_version: int | None = None
 
 
 class SchemaCount(BaseModel):
@@ -117,7 +121,7 @@ class ConformanceReport(BaseModel):
         for finding in self.findings:
             style = "red" if finding.severity is Severity.VIOLATION else "yellow"
             table.add_row(
-                finding.flag,
+                finding.flag + (f" (version {finding.contract_version})" if finding.contract_version else ""),
                 f"[{style}]{finding.severity}[/]" + (" (by exception)" if finding.excepted else ""),
                 finding.column or "",
                 f"{finding.count:,}",
@@ -193,10 +197,11 @@ def _merge_ranges(ranges: Iterable[OffsetRange]) -> tuple[OffsetRange, ...]:
 
 
 def _merge_findings(findings: Iterable[FindingCount]) -> tuple[FindingCount, ...]:
-    merged: dict[tuple[str, str | None, bool], FindingCount] = {}
+    merged: dict[tuple[str, str | None, bool, int | None], FindingCount] = {}
     for f in findings:
-        have = merged.get((f.flag, f.column, f.excepted))
-        merged[f.flag, f.column, f.excepted] = (
+        key = f.flag, f.column, f.excepted, f.contract_version
+        have = merged.get(key)
+        merged[key] = (
             f
             if have is None
             else have.model_copy(

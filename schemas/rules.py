@@ -6,8 +6,8 @@ a price. So NaN is judged by `finite` alone, and a row with a non-finite operand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from schemas.avro import AvroField
 from schemas.columns import arrow_type, null_mask, numbers
 from schemas.contract import Contract, RecordRule
 from schemas.errors import ContractError
-from schemas.findings import Finding
+from schemas.exceptions import SchemaException
+from schemas.findings import Finding, Severity
 from schemas.rule_arithmetic import Proof, proof_of, syntax_tree
 
-__all__ = ["Hit", "RuleSet"]
+__all__ = ["Hit", "RuleSet", "softened"]
 
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[Any]
@@ -40,12 +41,14 @@ class Hit:
         column: the column it is about (or columns, joined by commas), or None for a finding about the row.
         rows: mask of the rows concerned; None means every row.
         excepted: whether it is a violation that an exception turned into a warning.
+        version: the contract's version whose rule it is, where that is not the newest.
     """
 
     finding: Finding
     column: str | None
     rows: Mask | None
     excepted: bool = False
+    version: int | None = None
 
     def mask(self, n: int) -> Mask:
         """The rows concerned, as a mask of `n` rows."""
@@ -69,6 +72,15 @@ class _Compiled:
     expr: pl.Expr
     columns: tuple[str, ...]
     proof: Proof | None
+
+
+def softened(hit: Hit, excepted: Sequence[SchemaException]) -> Hit:
+    """Return a violation that an exception covers as a warning, and any other hit as it is."""
+    if hit.finding.severity is not Severity.VIOLATION or not hit.finding.adjustable:
+        return hit
+    if not any(e.covers(hit.finding.name, hit.column) for e in excepted):
+        return hit
+    return replace(hit, finding=replace(hit.finding, severity=Severity.WARNING), excepted=True)
 
 
 class RuleSet:

@@ -29,7 +29,9 @@ def count_hits(hits: Sequence[Hit], n: int, at: Ints | None, origin: Origin) -> 
         rows = np.arange(n) if hit.rows is None else np.flatnonzero(hit.rows)
         first = rows[:EXAMPLES] if at is None else at[rows[:EXAMPLES]]
         found = _count(hit.finding.name, hit.finding.severity, hit.column, len(rows), first, origin)
-        counts.append(found.model_copy(update={"excepted": True}) if hit.excepted else found)
+        if hit.excepted or hit.version is not None:
+            found = found.model_copy(update={"excepted": hit.excepted, "contract_version": hit.version})
+        counts.append(found)
     return counts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from schemas.codec import Encoder
@@ -10,13 +10,24 @@ from schemas.conformance import ConformancePipeline
 from schemas.contract import Contract
 from streams import topics
 from streams.dataset_checks import check_interval
-from streams.errors import BrokerError, RegistryError
+from streams.errors import BrokerError, ContractError, RegistryError
 from streams.events import EventCodec
+from streams.log import get_logger
 from streams.registry import RegisteredSchema, Registry
+from streams.schema_checks import check_contract
 from streams.settings import Settings
 from streams.topic_admin import TopicAdmin
 
-__all__ = ["NormalizerJob", "check_topics", "make_pipeline", "normalizer_group", "registered_contract"]
+__all__ = [
+    "NormalizerJob",
+    "check_topics",
+    "earlier_contracts",
+    "make_pipeline",
+    "normalizer_group",
+    "registered_contract",
+]
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,9 @@ class NormalizerJob:
             group=normalizer_group(world, dataset),
             contract=contract,
             contract_version=registered.version,
-            pipeline=make_pipeline(settings, dataset, contract, registered.version),
+            pipeline=make_pipeline(
+                settings, dataset, contract, registered.version, earlier_contracts(registry, registered)
+            ),
             encoder=Encoder(contract.record, registered.id),
             state_codec=EventCodec(registry, state, "conformance_state"),
             report_codec=EventCodec(registry, reports, "conformance_report"),
@@ -96,8 +109,34 @@ def registered_contract(registry: Registry, world: str, dataset: str, version: i
     return found
 
 
-def make_pipeline(settings: Settings, dataset: str, contract: Contract, version: int) -> ConformancePipeline:
+def earlier_contracts(registry: Registry, newest: RegisteredSchema) -> dict[int, Contract]:
+    """Return the versions of a contract before the one in force, without those that are no contracts to us.
+
+    Raises:
+        RegistryError: if the registry does not answer.
+    """
+    found = {}
+    for version in registry.versions(newest.subject):
+        registered = registry.version(newest.subject, version) if version < newest.version else None
+        if registered is not None:
+            try:
+                found[version] = check_contract(registered.schema)
+            except ContractError as error:  # of another release, perhaps: rows of it are judged by the newest
+                log.warning("contract_unreadable", subject=newest.subject, version=version, error=str(error))
+    return found
+
+
+def make_pipeline(
+    settings: Settings,
+    dataset: str,
+    contract: Contract,
+    version: int,
+    earlier: Mapping[int, Contract] | None = None,
+) -> ConformancePipeline:
     """Return the pipeline that a dataset's rows pass, live ones and backfilled ones.
+
+    Args:
+        earlier: versions before that; rows that were written with one are judged by its rules.
 
     Raises:
         ContractError: if the contract's rules do not compile.
@@ -116,6 +155,7 @@ def make_pipeline(settings: Settings, dataset: str, contract: Contract, version:
         memory=settings.conformance.memory,
         timezone=wanted.timezone,
         version=version,
+        earlier=earlier,
     )
 
 

@@ -28,7 +28,7 @@ from streams.clock import now
 from streams.delivery import Delivery, DeliveryFailed, DeliveryFailure
 from streams.errors import BrokerError, ContractError, RegistryError, SeamlessError
 from streams.log import get_logger
-from streams.normalizer_job import registered_contract
+from streams.normalizer_job import earlier_contracts, registered_contract
 from streams.producer_governance import ProducerGovernance
 from streams.registry import RegisteredSchema, Registry
 from streams.schema_checks import exceptions_of, source_of
@@ -135,6 +135,7 @@ class GovernedProducer:
             memory=settings.conformance.memory,
             timezone=wanted.timezone,
             version=registered.version,
+            earlier=earlier_contracts(registry, registered),
         )
         self._states = self._pipeline.new_states()
         self._exceptions = exceptions_of(settings)

@@ -293,6 +293,8 @@ class Registry:
             raise self._unavailable("did not answer in time") from error
         except (httpx.HTTPError, OSError) as error:
             raise self._unavailable(f"cannot be reached ({error})") from error
+        except RuntimeError as error:  # a thread asks on while its process ends
+            raise self._unavailable("is no longer talked to: the client was closed") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._unavailable(f"gave an answer that is no registry's ({type(error).__name__})") from error
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-__all__ = ["AuditEntry", "What"]
-
-What = Literal["registered", "compatibility", "mode", "promoted", "demoted", "exception", "refused", "imported"]
+__all__ = ["AuditEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +16,7 @@ class AuditEntry:
 
     Attributes:
         at: milliseconds since the epoch.
+        what: registered, imported, compatibility, mode, promoted, demoted, exception or refused.
     """
 
     at: int

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from schemas.avro import AvroRecord
 from schemas.codec import Decoded, Decoder
 from schemas.exceptions import SchemaException
 from schemas.report import SchemaCount
@@ -50,7 +52,7 @@ class SchemaGate:
         self.policy: SchemaPolicy = self._feed.policy(job.dataset)
         self.subject = topics.subject(job.raw)
         self._raw_schemas = RawSchemas(registry, job.contract)
-        self._decoder = Decoder(self._raw_schemas)
+        self._decoder = Decoder(self._resolve, self._foresee)
         self._versions = SubjectVersions(registry, self.subject, job.contract, self.policy.compatibility)
         self._followed = float("-inf")
 
@@ -88,18 +90,34 @@ class SchemaGate:
             key_of=lambda row: _bytes(batch.messages[row].key()),
             producer_of=lambda row: _producer(batch.messages[row].headers()),
             schema_of=lambda row: schema_id(batch.messages[row].value()) or 0,
-            excepted=frozenset(e.rule for e in self.excepted if e.rule is not None),
+            excepted=self._excepted_rules(),
         )
         return governed.decoded, governed.counts
 
     def knows(self, identifier: int) -> bool:
         """Whether rows of a schema id that had to wait can be judged by now."""
-        record = self._raw_schemas(identifier)
+        record = self._resolve(identifier)
         if record is None:
             return False
         if isinstance(record, str) or self.policy.mode == "optional":
             return True
-        return self._versions.verdicts([identifier], wait=False)[identifier] is not None
+        return self._versions.ask(identifier) is not None
+
+    def _foresee(self, ids: Collection[int]) -> None:
+        """Have the subject looked at once for all new ids of a batch."""
+        if self.policy.mode == "strict" and ids:
+            self._versions.verdicts(ids, wait=True)
+
+    def _resolve(self, identifier: int) -> AvroRecord | str | None:
+        """Return a schema, or why rows of it are refused: strict need not ask for what the subject does not have."""
+        if self.policy.mode == "strict" and "unknown_schema" not in self._excepted_rules():
+            verdict = self._versions.known(identifier)
+            if verdict is not None and verdict.reason == "unknown_schema":
+                return verdict.detail
+        return self._raw_schemas(identifier)
+
+    def _excepted_rules(self) -> frozenset[str]:
+        return frozenset(e.rule for e in self.excepted if e.rule is not None)
 
     def _see_exceptions(self) -> None:
         today = now().date()

@@ -26,7 +26,7 @@ __all__ = ["SubjectVersions", "Verdict", "judge_versions"]
 _FRESH_SECONDS = 30.0
 _ASK_AGAIN_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.5
-_MOST_STRANGERS = 10_000
+_MOST_STRANGERS = 20_000
 
 log = get_logger(__name__)
 
@@ -119,29 +119,37 @@ class SubjectVersions:
             wait: whether to wait for a look that others began, too, where an id was never judged; who begins one
                 waits briefly in any case.
         """
-        found = {identifier: self._verdict(identifier) for identifier in ids}
+        found = {identifier: self.known(identifier) for identifier in ids}
         missing = [identifier for identifier, verdict in found.items() if verdict is None]
         if missing or self._now() - self._looked_at > _FRESH_SECONDS:
-            self._look(wait=wait, strangers=missing)
-            found |= {identifier: self._verdict(identifier) for identifier in missing}
+            began = self._look(missing)
+            if missing and (began or wait) and self._looking is not None:
+                self._looking.join(_PATIENCE_SECONDS)
+            found |= {identifier: self.known(identifier) for identifier in missing}
         return found
 
-    def _verdict(self, identifier: int) -> Verdict | None:
+    def ask(self, identifier: int) -> Verdict | None:
+        """Return the verdict on an id as far as it is known, and have the subject looked at if it is not."""
+        if self.known(identifier) is None:
+            self._look([identifier])
+        return self.known(identifier)
+
+    def known(self, identifier: int) -> Verdict | None:
+        """Return the verdict on an id as far as it is known, without asking."""
         known = self._verdicts.get(identifier)
         if known is None and self._strangers.get(identifier) is not None:
             detail = f"schema id {identifier} is not registered under {self.subject}: run `seamless schema register`"
             return Verdict(None, "unknown_schema", detail)
         return known
 
-    def _look(self, *, wait: bool, strangers: list[int]) -> None:
-        """Look at the subject, unless somebody does or did a moment ago in vain."""
+    def _look(self, strangers: list[int]) -> bool:
+        """Look at the subject, unless somebody does or did a moment ago in vain; return whether it was begun."""
         began = self._now()
-        if (self._looking is None or not self._looking.is_alive()) and began >= self._ask_after:
-            self._looking = Thread(target=self._work, args=(began, strangers), name="subject-versions", daemon=True)
-            self._looking.start()
-            wait = True
-        if wait and strangers and self._looking is not None:
-            self._looking.join(_PATIENCE_SECONDS)
+        if (self._looking is not None and self._looking.is_alive()) or began < self._ask_after:
+            return False
+        self._looking = Thread(target=self._work, args=(began, strangers), name="subject-versions", daemon=True)
+        self._looking.start()
+        return True
 
     def _work(self, began: float, strangers: list[int]) -> None:
         try:

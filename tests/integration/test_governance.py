@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,25 @@ import pytest
 
 from operations.stack import EmbeddedStack
 from operations.testing.proxy import Proxy
+from schemas.report import MOST_SCHEMAS
+from schemas.wire import header
 from streams import topics
 from streams.clock import Deadline
 from streams.errors import ContractError
-from streams.producer import GovernedProducer
+from streams.producer import GovernedProducer, ProduceRefused
 from streams.registry import Registry
 from streams.schema_policy import in_share
 from streams.settings import RegistrySettings
 from tests.support.bars import good_bar
 from tests.support.governing import Writer, audit_of, reports_of, set_mode
-from tests.support.normalizing import normalize, normalizing
+from tests.support.normalizing import Run, normalize, normalizing
 from tests.support.progress import committed, finished, until
 from tests.support.worlds import DATASET, World, make_world
 
 pytestmark = pytest.mark.kafka
 
 SYMBOLS = [f"S{n}" for n in range(20)]
-LOOSE = {"quarantine": {"max_share": 1.0}}
+LOOSE: dict[str, Any] = {"quarantine": {"max_share": 1.0}}
 
 
 @pytest.fixture
@@ -179,3 +182,48 @@ def test_strict_lets_known_ids_flow_while_the_registry_is_away_and_others_wait_f
             proxy.mend()
             until(lambda: committed(bars).get(0) == 15, 60, "all rows")
     assert not bars.read(bars.topic("quarantine"))
+
+
+def test_rows_of_an_earlier_contract_are_judged_by_its_rules_also_by_the_producer(bars: World) -> None:
+    schema = copy.deepcopy(bars.contract_schema.schema)
+    next(f for f in schema["fields"] if f["name"] == "volume")["max"] = 50
+    bars.registry.register(topics.subject(bars.topic("normalized")), schema)
+    with GovernedProducer(DATASET, bars.settings) as producer:
+        producer.send_row(good_bar("A", 0, volume=60.0))
+    bars.registry.register(topics.subject(bars.topic("raw")), schema)
+    with GovernedProducer(DATASET, bars.settings, on_violation="warn") as producer:
+        producer.send_row(good_bar("A", 1, volume=60.0))
+    with GovernedProducer(DATASET, bars.settings) as producer, pytest.raises(ProduceRefused, match="above_max"):
+        producer.send_row(good_bar("A", 2, volume=60.0))
+    normalize(bars)
+    assert quarantined(bars) == {"above_max": 1}
+    assert len(bars.read(bars.topic("normalized"))) == 1
+
+
+def test_a_fleet_of_unregistered_ids_is_refused_without_asking_for_each_and_told_in_measure(
+    stack: EmbeddedStack, bars: World
+) -> None:
+    set_mode(bars, "strict")
+    Writer(bars).write(["A"], range(3))
+    fleet = 20_000
+    bars.produce((0, b"A", header(1_000_000 + n) + b"?") for n in range(fleet))
+    asked: list[int] = []
+    registry = Registry(RegistrySettings(url=stack.registry_url))
+    real = registry.schema_by_id
+
+    def counting(schema_id: int) -> Any:
+        asked.append(schema_id)
+        return real(schema_id)
+
+    registry.schema_by_id = counting  # type: ignore[method-assign]
+    run = Run(bars, registry=registry).to_end()
+    assert len(asked) < 100
+    assert quarantined(bars) == {"unknown_schema": fleet}
+    subject = topics.subject(bars.topic("raw"))
+    labels = {"subject": subject, "mode": "strict", "reason": "unknown_schema"}
+    assert run.value("seamless_schema_validation_failures_total", **labels) == fleet
+    assert max(len(r.schemas) for r in reports_of(bars)) <= MOST_SCHEMAS
+    assert 0 < len([e for e in audit_of(bars) if e.what == "refused"]) < 1_000
+    gate = run.normalizer._gate
+    assert len(gate._versions._strangers) <= 20_000
+    assert len(gate._raw_schemas._unknown) < 100

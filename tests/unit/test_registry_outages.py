@@ -146,3 +146,10 @@ def test_canonical_json_keeps_names_in_order_and_custom_attributes() -> None:
     assert canonical(schema) == (
         '{"type":"record","name":"B","fields":[{"name":"p","type":"double","seamless":{"min":0}}]}'
     )
+
+
+def test_a_thread_that_asks_on_after_the_end_is_told_so() -> None:
+    registry = Registry(RegistrySettings(url="http://127.0.0.1:1"))
+    registry.close()
+    with pytest.raises(RegistryUnavailable, match="the client was closed"):
+        registry.versions("bars-value")
