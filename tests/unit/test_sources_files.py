@@ -238,12 +238,6 @@ def test_a_file_at_a_url_is_read_like_a_local_one_and_told_from_another(tmp_path
             open_files(f"{url}/none.{suffix}", context())
 
 
-def test_a_url_that_does_not_answer_may_be_tried_again() -> None:
-    with pytest.raises(SourceError, match="cannot be read") as caught:
-        open_files("http://127.0.0.1:1/bars.parquet", context())
-    assert caught.value.retryable
-
-
 def test_a_file_that_vanishes_is_told_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "bars.csv"
     frame(good_bar("A", 0)).write_csv(path)
