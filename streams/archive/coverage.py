@@ -102,7 +102,10 @@ def cover(grid: Grid, symbol: str, times: Ints, start: int, end: int) -> SymbolC
     distinct = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
     # The last instant of a bar lies in it, however bars are stamped.
     index = grid.index(np.concatenate((ends - 1, distinct)))
-    there = np.isin(index[: len(numbers)], index[len(numbers) :])
+    wanted, found = index[: len(numbers)], index[len(numbers) :]
+    # Most ranges are whole, which is seen at once; else each bar is looked for.
+    whole = len(found) == len(wanted) and bool((found == wanted).all())
+    there = np.ones(len(numbers), np.bool_) if whole else np.isin(wanted, found)
     borders = np.concatenate(([0], np.flatnonzero(there[1:] != there[:-1]) + 1, [len(numbers)]))
     tiles, missing = [], []
     for at, until in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
