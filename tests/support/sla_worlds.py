@@ -16,7 +16,7 @@ from streams.events import EventCodec
 from streams.provider.observations import Observation
 from streams.sla.breach import EVENT, Breach
 from streams.topic_admin import TopicAdmin
-from tests.support.worlds import DATASET, World, make_world, read_committed, register_all
+from tests.support.worlds import DATASET, World, make_backfill_world, make_world, read_committed, register_all
 
 __all__ = ["SLAWorld", "make_sla_world", "observation"]
 
@@ -30,7 +30,10 @@ class SLAWorld:
         self.codec = EventCodec(world.registry, self.observations, "sla_observation")
         self._breaches = EventCodec(world.registry, topics.sla_breaches(world.name), EVENT)
         self._producer = Producer(
-            {**producer_config(world.settings, linger_ms=5, compression="lz4"), "queue.buffering.max.messages": 1_000_000}
+            {
+                **producer_config(world.settings, linger_ms=5, compression="lz4"),
+                "queue.buffering.max.messages": 1_000_000,
+            }
         )
 
     def write(self, *told: Observation) -> None:
@@ -47,7 +50,7 @@ class SLAWorld:
             )
         self._producer.poll(0)
 
-    def write_to(self, topic: str, payload: bytes, key: bytes) -> None:
+    def write_to(self, topic: str, payload: bytes | None, key: bytes) -> None:
         """Write one record to a topic, and return when it has arrived."""
         self._producer.produce(topic, payload, key)
         assert self._producer.flush(30) == 0
@@ -70,11 +73,18 @@ class SLAWorld:
 
 
 def make_sla_world(
-    stack: Any, name: str, folder: Path, objectives: Mapping[str, Mapping[str, Any]], **sections: Any
+    stack: Any,
+    name: str,
+    folder: Path,
+    objectives: Mapping[str, Mapping[str, Any]],
+    *,
+    backfill: bool = False,
+    **sections: Any,
 ) -> SLAWorld:
     """Create a world in which these objectives are watched, and no others; sections as `make_world` takes them."""
+    make = make_backfill_world if backfill else make_world
     agent = {"defaults": False, **sections.pop("sla_agent", {})}
-    world = make_world(stack, name, folder, sla={"objectives": dict(objectives)}, sla_agent=agent, **sections)
+    world = make(stack, name, folder, sla={"objectives": dict(objectives)}, sla_agent=agent, **sections)
     wanted = [t for t in topics.topics_for(world.settings) if t.kind.value.startswith("sla.")]
     TopicAdmin(world.settings.kafka).apply(wanted)
     events = {
