@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from operations.testing.proxy import Proxy
 from schemas.report import MOST_SCHEMAS
 from schemas.wire import header
 from streams import topics
-from streams.clock import Deadline
+from streams.clock import Deadline, now
 from streams.errors import ContractError
 from streams.producer import GovernedProducer, ProduceRefused
 from streams.registry import Registry
@@ -227,3 +228,32 @@ def test_a_fleet_of_unregistered_ids_is_refused_without_asking_for_each_and_told
     gate = run.normalizer._gate
     assert len(gate._versions._strangers) <= 20_000
     assert len(gate._raw_schemas._unknown) < 100
+
+
+def test_a_row_passes_by_exception_until_its_end_and_reports_trail_and_metrics_say_so(
+    stack: EmbeddedStack, world: str, tmp_path: Path
+) -> None:
+    last = now().date() + timedelta(days=3)
+    file = tmp_path / "exceptions.toml"
+    entry = (
+        '[[exception]]\ndataset = "bars"\nfield = "low"\nreason = "zeros"\nowner = "a"\napprover = "b"\nexpires = {}\n'
+    )
+    file.write_text(entry.format(last))
+    made = make_world(stack, world, tmp_path, conformance={"exceptions": str(file)}, **LOOSE)
+    with GovernedProducer(DATASET, made.settings) as producer:
+        producer.send_row(good_bar("A", 0, low=-1.0))
+        with pytest.raises(ProduceRefused, match="open"):
+            producer.send_row(good_bar("A", 1, open=-1.0))
+    run = normalize(made)
+    assert len(made.read(made.topic("normalized"))) == 1
+    assert {(f.flag, f.excepted) for r in reports_of(made) for f in r.findings} == {("non_positive_price", True)}
+    (told,) = [e for e in audit_of(made) if e.what == "exception"]
+    assert "non_positive_price in low" in (told.reason or "")
+    assert run.value("seamless_schema_exceptions_active", dataset=DATASET) == 1
+    assert run.value("seamless_schema_exceptions_expiring", dataset=DATASET) == 1
+
+    file.write_text(entry.format(now().date() - timedelta(days=1)))
+    Writer(made).write(["A"], range(2, 3), low=-1.0)
+    run = normalize(made)
+    assert quarantined(made) == {"non_positive_price": 1}
+    assert run.value("seamless_schema_exceptions_active", dataset=DATASET) == 0

@@ -41,17 +41,19 @@ class Writer:
         self._codec = ReferenceCodec(parse_record(schema), self.id)
         self._more = {"close": "100.5"} if field.get("name") == "close" else {"venue": "X", "lot": 1}
 
-    def rows(self, symbols: list[str], minutes: range, partition: int = 0) -> list[tuple[int, bytes, bytes]]:
+    def rows(
+        self, symbols: list[str], minutes: range, partition: int = 0, **changes: Any
+    ) -> list[tuple[int, bytes, bytes]]:
         """Return the raw records of bars: (partition, key, value)."""
         return [
-            (partition, s.encode(), self._codec.encode_one(good_bar(s, m) | self._more))
+            (partition, s.encode(), self._codec.encode_one(good_bar(s, m, **changes) | self._more))
             for m in minutes
             for s in symbols
         ]
 
-    def write(self, symbols: list[str], minutes: range, partition: int = 0) -> None:
-        """Write bars and wait until they arrived."""
-        self.world.produce(self.rows(symbols, minutes, partition))
+    def write(self, symbols: list[str], minutes: range, partition: int = 0, **changes: Any) -> None:
+        """Write bars and wait until they arrived; `changes` replace fields."""
+        self.world.produce(self.rows(symbols, minutes, partition, **changes))
 
 
 def set_mode(world: World, mode: str, **more: Any) -> SchemaPolicy:
