@@ -48,7 +48,6 @@ chaos: $(READY) ## The long kill tests
 
 bench: $(READY) ## Measure everything against its goals, and Seamless against peers as ratios in one run
 	$(BIN)/python -m benchmarks.everything
-	$(BIN)/python -m benchmarks.governance
 
 monitoring: $(READY) ## Render dashboards, rules and alerts into build/monitoring
 	$(BIN)/seamless monitoring export build/monitoring

@@ -21,6 +21,7 @@ __all__ = ["main"]
 _ALL: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "conformance": ("rows/s of the pipeline and of each rule", "benchmarks.conformance", ()),
     "live": ("the normalizer's latency and memory", "benchmarks.live", ()),
+    "governance": ("what strict costs, a fleet of schema ids, a change of mode", "benchmarks.governance", ()),
     "planning": ("seconds to plan a backfill", "benchmarks.planning", ()),
     "backfill": ("workers against a plain loop, and their memory", "benchmarks.backfill", ()),
     "handover": ("from a worker's kill until its shards go on", "benchmarks.handover", ()),
