@@ -84,7 +84,7 @@ def govern(
                 reason=reason,
                 rows=n,
                 refused=refused,
-                excepted=passing and bool(strictly.any()),
+                excepted=passing,
                 detail=verdict.detail,
             )
         )

@@ -32,9 +32,10 @@ class SchemaNews:
                 after = "rows pass by exception"
                 found.append(AuditEntry(at, self._by, "exception", self._dataset, after=after, reason=reason))
         for count in report.schemas:
-            if count.reason is None or not (count.refused or count.excepted) or count.schema_id == OTHERS:
+            by_exception = count.excepted and report.schema_mode != "optional"  # where all pass, none needs it
+            if count.reason is None or not (count.refused or by_exception) or count.schema_id == OTHERS:
                 continue
-            what = "exception" if count.excepted else "refused"
+            what = "exception" if by_exception else "refused"
             news = (count.schema_id, count.reason, what)
             if self._told.get(news) or len(self._told) + len(self._telling) >= _MOST_TOLD:
                 continue

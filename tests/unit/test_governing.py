@@ -82,7 +82,7 @@ def test_strict_refuses_with_the_reason_and_lets_wait_what_nobody_judged_yet() -
 def test_rows_that_no_registry_can_decode_are_counted_as_refused_in_every_mode() -> None:
     failures = [Failure(1, "unknown_schema", "nobody has it"), Failure(2, "undecodable", "damaged")]
     for mode in ("optional", "canary", "strict"):
-        found = judge(SchemaPolicy("bars", mode), [GOOD, 0, 0], failures=failures)  # type: ignore[arg-type]
+        found = judge(SchemaPolicy("bars", mode), [GOOD, 0, 0], failures=failures)
         assert (9, "unknown_schema", 1, 1) in {(c.schema_id, c.reason, c.rows, c.refused) for c in found.counts}
         assert sum(c.rows for c in found.counts) == 2
 
@@ -114,6 +114,10 @@ def test_an_exception_lets_pass_what_would_be_refused_and_says_so() -> None:
     assert passed(found) == [0, 1]
     assert refused(found) == {2: "incompatible_schema"}
     assert {c.schema_id: c.excepted for c in found.counts} == {GOOD: False, STRANGE: True, BAD: False}
+    # Whoever looks ahead from another mode learns that strict will let them pass.
+    for mode in ("optional", "canary"):
+        ahead = judge(SchemaPolicy("bars", mode, share=0), [STRANGE], excepted=frozenset({"unknown_schema"}))
+        assert [c.excepted for c in ahead.counts] == [True]
 
 
 def test_a_key_is_always_in_the_share_or_never_and_a_greater_share_keeps_it() -> None:
@@ -171,6 +175,9 @@ def test_the_trail_is_told_of_a_refusal_once_it_is_committed_and_of_a_fleet_of_t
     assert [e.schema_id for e in news.entries(report(7), 0)] == [7]  # the first was never committed
     news.told()
     assert not news.entries(report(7), 0)
+    optional = SchemaCount(schema_id=8, rows=1, reason="unknown_schema", excepted=True)
+    passed = type("Report", (), {"schemas": (optional,), "findings": (), "schema_mode": "optional"})()
+    assert not news.entries(passed, 0)
     found = news.entries(report(*range(100_000)), 0)
     assert 100 < len(found) < 1_000
 
