@@ -23,6 +23,7 @@ from tests.support.processes import SEAMLESS, metric_of, running
 from tests.support.progress import until
 from tests.support.sla_kills import breaches_come_out_the_same
 from tests.support.sla_worlds import SLAWorld, make_sla_world, observation
+from tests.support.working import asked, source_of_bars, working
 from tests.support.worlds import DATASET
 
 pytestmark = pytest.mark.kafka
@@ -126,6 +127,21 @@ def report(made: SLAWorld, *, rows: int, quarantined: int) -> None:
         "ranges": [], "findings": [], "created_at": now(),
     }  # fmt: skip
     made.write_to(topic, EventCodec(made.world.registry, topic, "conformance_report").encode(datum), b"bars/0")
+
+
+def test_a_backfill_that_is_late_is_told_of_until_it_is_done(stack: EmbeddedStack, world: str, tmp_path: Path) -> None:
+    late = {"kind": "completeness", "limit": "3s", "min_coverage": 1.0}
+    made = make_sla_world(stack, world, tmp_path, {"late": late}, backfill=True)
+    with running(["sla-agent", "--config", str(made.config)], tmp_path / "agent.log") as agent:
+        until(lambda: any(s.as_of is not None for s in standing(made)), 60, "the first look", agent.output)
+        job = asked(made.world, source_of_bars(tmp_path, ["AAA"], 60), ["AAA"], 60)
+        until(lambda: made.states() == ["opened"], 30, "the breach", agent.output)
+        with working(made.world):
+            until(lambda: made.states() == ["opened", "resolved"], 60, "its end", agent.output)
+    opened, over = made.breaches()
+    assert (opened.subject, opened.observed, opened.promised) == (f"{job.id}/1", 0.0, 1.0)
+    assert opened.opened_at - job.created_at == timedelta(seconds=3)
+    assert (over.observed, over.reason) == (1.0, "kept")
 
 
 def test_how_promises_stand_and_what_others_would_have_told_is_shown(
