@@ -237,7 +237,8 @@ def jobs_of(**settings: Any) -> JobSeries:
 
 
 def fact(done: tuple[float, ...] = (), **changes: Any) -> JobFact:
-    values: dict[str, Any] = {"id": "j/1", "created": START, "urgent": True, "ended": False, "cancelled": False, "shards": 4}
+    values: dict[str, Any] = {"id": "j/1", "created": START, "urgent": True, "shards": 4}
+    values |= {"ended": False, "cancelled": False}
     return JobFact(**(values | changes), done=tuple(START + int(second * NS) for second in done))
 
 
