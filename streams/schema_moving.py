@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import zipfile
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -62,14 +64,15 @@ def import_subjects(
     missing = _missing(registry, bundle)
     if not missing:
         return []
-    if _CONFLUENT_PATH in urlsplit(settings.url).path:
-        # Apicurio takes ids over its Confluent API, says yes, and gives its own; its own API keeps them.
-        _import_as_apicurio(settings, missing)
-        progress(len(missing))
-    else:
-        _import_as_confluent(registry, missing, progress)
-    for subject in bundle.subjects:
-        registry.set_compatibility(subject.name, subject.compatibility)
+    try:
+        if _CONFLUENT_PATH in urlsplit(settings.url).path:
+            # Apicurio takes ids over its Confluent API, says yes, and gives its own; its own API keeps them.
+            _import_in_rounds(registry, settings, missing, progress)
+        else:
+            _import_as_confluent(registry, missing, progress)
+    finally:  # no subject may stay without its guard
+        for subject in bundle.subjects:
+            registry.set_compatibility(subject.name, subject.compatibility)
     wrong = [v for v in missing if (found := registry.stored(v.subject, v.version)) is None or found.id != v.id]
     if wrong:
         named = ", ".join(f"{v.subject}@{v.version} (id {v.id})" for v in wrong[:5])
@@ -109,14 +112,11 @@ def _missing(registry: Registry, bundle: Bundle) -> list[StoredVersion]:
 def _import_as_confluent(registry: Registry, missing: list[StoredVersion], progress: Callable[[int], None]) -> None:
     """Use the import mode of the Confluent API, subject by subject; it is taken back whatever happens."""
     done = 0
-    by_subject: dict[str, list[StoredVersion]] = {}
-    for version in missing:
-        by_subject.setdefault(version.subject, []).append(version)
-    for subject, versions in by_subject.items():
+    for subject, versions in _by_subject(missing).items():
         path = quote(subject, safe="")
         registry.call("PUT", f"mode/{path}?force=true", {"mode": "IMPORT"})
         try:
-            for version in sorted(versions, key=lambda v: v.version):
+            for version in versions:
                 references = [{"name": n, "subject": s, "version": v} for n, s, v in version.references]
                 body = {"schema": version.text, "id": version.id, "version": version.version, "references": references}
                 registry.call("POST", f"subjects/{path}/versions", body)
@@ -124,6 +124,47 @@ def _import_as_confluent(registry: Registry, missing: list[StoredVersion], progr
                 progress(done)
         finally:
             registry.call("PUT", f"mode/{path}", {"mode": "READWRITE"})
+
+
+def _import_in_rounds(
+    registry: Registry, settings: RegistrySettings, missing: list[StoredVersion], progress: Callable[[int], None]
+) -> None:
+    """Import what Apicurio does not have, and register under the other subjects what it has: it then keeps the id.
+
+    Its import refuses contents that are there already, and versions are numbered as they come, so the two take turns.
+    """
+    left = _by_subject(missing)
+    for subject in left:
+        registry.set_compatibility(subject, "NONE")
+    while any(left.values()):
+        for subject, versions in left.items():
+            while versions and _knows(registry, versions[0].id):
+                version = versions.pop(0)
+                references = [{"name": n, "subject": s, "version": v} for n, s, v in version.references]
+                body = {"schema": version.text, "references": references}
+                registry.call("POST", f"subjects/{quote(subject, safe='')}/versions", body)
+        fresh: list[StoredVersion] = []
+        for versions in left.values():
+            while versions and not _knows(registry, versions[0].id):
+                fresh.append(versions.pop(0))
+        if fresh:
+            _import_as_apicurio(settings, fresh)
+        progress(len(missing) - sum(map(len, left.values())))
+
+
+def _knows(registry: Registry, schema_id: int) -> bool:
+    try:
+        registry.schema_by_id(schema_id)
+    except UnknownSchemaId:
+        return False
+    return True
+
+
+def _by_subject(versions: list[StoredVersion]) -> dict[str, list[StoredVersion]]:
+    found: dict[str, list[StoredVersion]] = {}
+    for version in sorted(versions, key=lambda v: v.version):
+        found.setdefault(version.subject, []).append(version)
+    return found
 
 
 def _import_as_apicurio(settings: RegistrySettings, missing: list[StoredVersion]) -> None:
@@ -139,9 +180,8 @@ def _import_as_apicurio(settings: RegistrySettings, missing: list[StoredVersion]
         auth = httpx.BasicAuth(settings.user, settings.password.get_secret_value())
     if settings.bearer_token is not None:
         headers["Authorization"] = f"Bearer {settings.bearer_token.get_secret_value()}"
-    cert = (settings.cert_path, settings.key_path) if settings.cert_path and settings.key_path else settings.cert_path
     try:
-        with httpx.Client(auth=auth, verify=settings.ca_path or True, cert=cert, timeout=settings.timeout) as client:
+        with httpx.Client(auth=auth, verify=_trust(settings), timeout=settings.timeout) as client:
             answer = client.post(url, content=_apicurio_zip(missing), headers=headers)
     except (httpx.HTTPError, OSError) as error:
         raise RegistryError(f"the registry at {url} does not take an import: {error}. Try again later.") from error
@@ -152,12 +192,19 @@ def _import_as_apicurio(settings: RegistrySettings, missing: list[StoredVersion]
         )
 
 
+def _trust(settings: RegistrySettings) -> ssl.SSLContext:
+    """Return whom to trust, and the certificate to show, as the registry's own client does."""
+    ca = settings.ca_path
+    is_folder = ca is not None and Path(ca).is_dir()
+    context = ssl.create_default_context(cafile=None if is_folder else ca, capath=ca if is_folder else None)
+    if settings.cert_path is not None:
+        context.load_cert_chain(settings.cert_path, settings.key_path)
+    return context
+
+
 def _apicurio_zip(missing: list[StoredVersion]) -> bytes:
     """Return versions in Apicurio's own format of exports, 3.0, as its documentation and its exports show it."""
     buffer = io.BytesIO()
-    by_subject: dict[str, list[StoredVersion]] = {}
-    for version in missing:
-        by_subject.setdefault(version.subject, []).append(version)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         head = {"systemVersion": "3", "systemName": "Seamless", "exportVersion": "3.0", "exportedBy": ""}
         file.writestr("manifest-seamless.Manifest.json", json.dumps(head))
@@ -178,7 +225,7 @@ def _apicurio_zip(missing: list[StoredVersion]) -> bytes:
             file.writestr(f"content/{digest}.Content.json", json.dumps(content))
             file.writestr(f"content/{digest}.Content.data", data)
         stamps = {"owner": "", "createdOn": 0, "modifiedBy": "", "modifiedOn": 0}
-        for subject, versions in by_subject.items():
+        for subject, versions in _by_subject(missing).items():
             folder = f"groups/default/artifacts/{subject}"
             about = {"groupId": None, "artifactId": subject, "name": None, "description": None, "labels": None}
             file.writestr(f"{folder}/MetaData.Artifact.json", json.dumps({**about, **stamps, "artifactType": "AVRO"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from pydantic import SecretStr
 from operations.stack import EmbeddedStack
 from streams.errors import RegistryError
 from streams.registry import Registry, RegistryUnavailable
+from streams.schema_bundle import Bundle, BundledSubject
+from streams.schema_moving import _import_as_apicurio, export_subjects, import_subjects
 from streams.settings import RegistrySettings
 from tests.support.evolutions import record
 from tests.support.gatekeeper import Gatekeeper, certify
@@ -84,3 +87,22 @@ def test_a_client_shows_its_own_certificate_where_one_is_asked_for(
         assert works(RegistrySettings.model_validate(known | both), f"{world}-value")
         with pytest.raises(RegistryUnavailable):
             works(RegistrySettings.model_validate(known), f"{world}-value")
+
+
+def test_subjects_are_imported_through_the_same_door(stack: EmbeddedStack, world: str, door: tuple[Path, Path]) -> None:
+    subject = f"{world}-value"
+    with Registry(RegistrySettings(url=stack.registry_url)) as registry:
+        registry.register(subject, BAR)
+        bundle = export_subjects(registry, [subject])
+    moved = BundledSubject(
+        f"{subject}-moved", "FULL", (replace(bundle.subjects[0].versions[0], subject=f"{subject}-moved"),)
+    )
+    with Gatekeeper(stack.registry_url, *door, authorization=BASIC) as gate:
+        known = {"url": gate.url, "ca_path": str(door[0]), "timeout": 20.0, "user": "team"}
+        settings = RegistrySettings.model_validate(known | {"password": SecretStr(PASSWORD)})
+        with Registry(settings) as registry:
+            (done,) = import_subjects(registry, settings, Bundle((moved,)))
+            assert registry.stored(moved.name, 1) == done
+            assert done.id == bundle.subjects[0].versions[0].id
+        with pytest.raises(RegistryError, match="HTTP 401"):
+            _import_as_apicurio(settings.model_copy(update={"password": SecretStr("wrong")}), [done])

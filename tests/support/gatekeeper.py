@@ -20,6 +20,8 @@ from cryptography.x509.oid import NameOID
 
 __all__ = ["Gatekeeper", "certify"]
 
+_OWN = frozenset({"host", "authorization", "content-length", "connection", "accept-encoding"})
+
 
 def certify(folder: Path, name: str) -> tuple[Path, Path]:
     """Write a certificate for 127.0.0.1 that vouches for itself, and its key; return both paths."""
@@ -70,7 +72,7 @@ class Gatekeeper:
                     self.answer(401, b'{"error_code": 40101, "message": "who are you?"}')
                     return
                 server = http.client.HTTPConnection(where.hostname or "", where.port or 80, timeout=30)
-                headers = {k: v for k, v in self.headers.items() if k.lower() in {"accept", "content-type"}}
+                headers = {k: v for k, v in self.headers.items() if k.lower() not in _OWN}
                 server.request(self.command, self.path, body, headers)
                 found = server.getresponse()
                 self.answer(found.status, found.read())
