@@ -35,9 +35,7 @@ _COORDINATOR_S = 30.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting that names a settings file."""
-    parser.addini(
-        CONFIG, "settings that each seamless_world begins with; a path relative to pytest's root", default=""
-    )
+    parser.addini(CONFIG, "settings that each seamless_world begins with; a path relative to pytest's root", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
