@@ -28,6 +28,7 @@ _ALL: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "coordinator_view": ("a coordinator's view of 100,000 shards", "benchmarks.coordinator_view", ()),
     "stream": ("a stream through history into live rows", "benchmarks.stream", ("--rows", "10000000")),
     "sla": ("the agent of objectives", "benchmarks.sla", ()),
+    "alerts": ("from a breach to its alert", "benchmarks.alerts", ()),
     "start": ("seconds until the embedded stack answers", "benchmarks.start", ()),
     "archive": ("reads of the archive against polars and DuckDB", "benchmarks.archive", ("reads",)),
     "peers": ("the same job by Seamless and by its peers", "benchmarks", ()),

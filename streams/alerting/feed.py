@@ -60,8 +60,9 @@ class BreachFeed:
         reader = self._reader(until_end=False)
         try:
             while not self._stop.is_set():
-                records = reader.read(_ROWS, seconds)
-                yield [] if records is None else list(self._decoded(records.values))
+                # Asked for more than one, it would wait for them first; what is there besides is taken at once.
+                found = [r for r in (reader.read(1, seconds), reader.read(_ROWS, 0)) if r is not None]
+                yield [breach for records in found for breach in self._decoded(records.values)]
         finally:
             reader.close()
 
