@@ -45,11 +45,14 @@ class Origin:
         partitions, offsets: coordinates of each row in the raw topic (or file).
         timestamps_ms: gives the record timestamps, which stand in for unreadable event times in shadow mode; or None.
             It is called only where one is needed, as it costs a pass over the records.
+        replayed: tells which rows somebody sent again after a fix; called as rarely; or None.
+        replayed: tells which rows somebody sent again after a fix, and is called as rarely; or None.
     """
 
     partitions: npt.NDArray[np.int32]
     offsets: Ints
     timestamps_ms: Callable[[], Ints] | None = None
+    replayed: Callable[[], npt.NDArray[np.bool_]] | None = None
 
     @classmethod
     def of_file(cls, n: int) -> Origin:

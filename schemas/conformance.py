@@ -150,7 +150,7 @@ class ConformancePipeline:
             origin,
             states if states is not None else self.new_states(),
             excepted,
-            self._earlier.versions_of(parts, total),
+            self._earlier.versions_of(parts, total, origin.replayed),
         )
         return self._outcome(judged, origin, failures)
 

@@ -2,12 +2,12 @@
 
 A producer that writes the contract names the version that it meant with every row. A rule that a later version added,
 tightened or loosened is no promise of that producer, so the row is judged by the rules of its own version. Rows of a
-vendor's schema mean no version, and are judged by the newest.
+vendor's schema mean no version, and are judged by the newest. So are rows that were replayed from quarantine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,14 +43,20 @@ class EarlierRules:
         }
         self._rules = {version: RuleSet(contract) for version, contract in self._contracts.items()}
 
-    def versions_of(self, parts: Sequence[Part], total: int) -> Ints | None:
-        """Return the version that each row of a batch was written with, 0 for the newest or none; None if all are."""
+    def versions_of(self, parts: Sequence[Part], total: int, replayed: Callable[[], Mask] | None = None) -> Ints | None:
+        """Return the version that each row of a batch was written with, 0 for the newest or none; None if all are.
+
+        Args:
+            replayed: tells which rows were sent again after a fix: they are judged by the fix.
+        """
         found: Ints | None = None
         for part in parts if self._contracts else ():
             version = self._version(part.raw)
             if version is not None:
                 found = np.zeros(total, np.int64) if found is None else found
                 found[slice(None) if part.rows is None else part.rows] = version
+        if found is not None and replayed is not None:
+            found[replayed()] = _NEWEST
         return found
 
     def check(self, columns: pa.RecordBatch, unread: Mapping[str, Mask], versions: Ints, newest: RuleSet) -> list[Hit]:

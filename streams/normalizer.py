@@ -233,7 +233,7 @@ class Normalizer:
         batch, decoded, schemas = self._decode(batch)
         if not batch.messages:
             return
-        origin = Origin(batch.partitions, batch.offsets, batch.timestamps_ms)
+        origin = Origin(batch.partitions, batch.offsets, batch.timestamps_ms, batch.replayed)
         result = self.job.pipeline.run(
             decoded.parts, self._states, origin=origin, failures=decoded.failures, excepted=self._gate.excepted
         )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from confluent_kafka import KafkaError, Message
 
 from streams.positions import PositionGuard
+from streams.quarantined import REPLAY_HEADER
 
 __all__ = ["RawBatch", "gather"]
 
@@ -41,6 +42,11 @@ class RawBatch:
     def timestamps_ms(self) -> Ints:
         """Return the records' timestamps, milliseconds since the epoch."""
         return np.array([m.timestamp()[1] for m in self.messages], np.int64)
+
+    def replayed(self) -> npt.NDArray[np.bool_]:
+        """Return which records were sent again from quarantine."""
+        named = (dict(m.headers() or []) for m in self.messages)
+        return np.fromiter((REPLAY_HEADER in headers for headers in named), np.bool_, len(self.messages))
 
     def only(self, rows: Ints) -> RawBatch:
         """Return the batch with some of its rows."""
