@@ -142,13 +142,22 @@ class TransactionalProducer:
 
     def abort(self) -> None:
         """Abort the open transaction, if there is one; a producer that cannot is dropped."""
+        self._abort()
+
+    def _abort(self) -> KafkaError | None:
+        """Do so; return why it could not be done, if it is known."""
+        refusal: KafkaError | None = None
         if not self.open or self._producer is None:
-            return
+            return None
         try:
             self._retry(self._producer.abort_transaction)
-        except (KafkaException, BrokerError):
+        except KafkaException as error:
+            refusal = self._first_cause(error)
+            self._drop()
+        except BrokerError:
             self._drop()
         self.open = False
+        return refusal
 
     def close(self) -> None:
         """Abort what is open and let the producer go."""
@@ -188,7 +197,7 @@ class TransactionalProducer:
         if not outcome:
             self._producer, self.open = None, False
             raise TransactionAborted("timeout", "librdkafka does not come back from sending offsets")
-        if (first := failed or outcome[0]) is not None:
+        if (first := outcome[0] or failed) is not None:  # who is refused should know it, whatever else happened
             raise first
 
     def _require(self) -> Producer:
@@ -231,11 +240,13 @@ class TransactionalProducer:
         if cause.fatal() or not cause.txn_requires_abort():
             # A fatal producer can do nothing more; one in an unknown state is not worth finding out about.
             self._drop()
+            refusal = None
         else:
-            self.abort()
+            refusal = self._abort()
         reason = _reason(cause)
-        superseded = reason == "fenced"
-        if superseded and monotonic() - self._began > self._timeout_s:
+        # One that was suspended may learn of its own messages first that they are too old, and only then of the other.
+        superseded = reason == "fenced" or (refusal is not None and _reason(refusal) == "fenced")
+        if reason == "fenced" and monotonic() - self._began > self._timeout_s:
             reason = "timeout"  # The broker itself fences a producer whose transaction took too long.
         return TransactionAborted(reason, f"{cause.name()}: {cause.str()}", superseded=superseded)
 
