@@ -18,6 +18,7 @@ from streams.cli.conformance import app as _conformance
 from streams.cli.coordinator import coordinator
 from streams.cli.coverage import coverage
 from streams.cli.demo import demo
+from streams.cli.doctor import doctor
 from streams.cli.fetch import fetch
 from streams.cli.monitoring import app as _monitoring
 from streams.cli.normalize import normalize
@@ -62,6 +63,7 @@ for _command in (
     up,
     down,
     status,
+    doctor,
     demo,
     normalize,
     coordinator,

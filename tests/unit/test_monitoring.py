@@ -33,7 +33,7 @@ PREFIXES = ("sla", "backfill", "conformance", "schema", "archive", "process")
 
 def exported() -> dict[str, set[str]]:
     """Return the labels of each series that a process exports, by name."""
-    found = {}
+    found: dict[str, set[str]] = {}
     for metric in METRICS:
         labels = EVERY_SERIES | set(metric.labels)
         if metric.type == "histogram":

@@ -1,0 +1,121 @@
+"""What the doctor asks Kafka: brokers, their settings, and how far groups are. Writes nothing and joins no group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition, libversion
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from streams.clients import admin_config
+from streams.errors import BrokerError
+from streams.offsets import end_offsets, oldest_offsets
+from streams.settings import Settings
+
+__all__ = ["Broker", "Group", "Place", "client_version"]
+
+# What fails is told once, as a finding.
+_QUIET = logging.getLogger("librdkafka.doctor")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A partition: its oldest record, its end, and where a group goes on in it (None: nowhere yet)."""
+
+    partition: int
+    oldest: int
+    end: int
+    committed: int | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many records the group has still to read."""
+        return self.end - max(self.committed if self.committed is not None else self.oldest, self.oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group in one topic."""
+
+    name: str
+    members: int
+    places: tuple[Place, ...]
+
+
+def client_version() -> tuple[int, ...]:
+    """Return the version of librdkafka, such as (2, 16, 0)."""
+    return tuple(int(part) for part in libversion()[0].split("-")[0].split("."))
+
+
+class Broker:
+    """Asks a cluster; each method raises BrokerError if it does not answer within `timeout` seconds."""
+
+    def __init__(self, settings: Settings, timeout: float = 10.0) -> None:
+        self._settings, self._timeout = settings, timeout
+        self._admin = AdminClient({**admin_config(settings), "logger": _QUIET})
+
+    def brokers(self) -> list[str]:
+        """Return the addresses at which the brokers say that they are reached."""
+        try:
+            found = self._admin.list_topics(timeout=self._timeout).brokers.values()
+        except KafkaException as error:
+            raise self._silent(error) from error
+        return sorted(f"{broker.host}:{broker.port}" for broker in found)
+
+    def config(self) -> dict[str, str]:
+        """Return the settings in effect of one broker."""
+        try:
+            brokers = self._admin.list_topics(timeout=self._timeout).brokers
+            asked = ConfigResource(ConfigResource.Type.BROKER, str(min(brokers)))
+            answers = self._admin.describe_configs([asked], request_timeout=self._timeout)
+            entries = answers[asked].result(self._timeout)
+        except (KafkaException, TimeoutError, ValueError) as error:
+            raise self._silent(error) from error
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def group(self, name: str, topic: str, partitions: Iterable[int]) -> Group:
+        """Return how far a group is in the partitions of a topic, which exists."""
+        wanted = [TopicPartition(topic, partition) for partition in partitions]
+        committed = self._committed(name, wanted)
+        oldest = oldest_offsets(self._settings, wanted)
+        places = (
+            Place(partition, oldest[partition], end, committed.get(partition))
+            for partition, end in end_offsets(self._settings, wanted, stable=True).items()
+        )
+        return Group(name, self._members(name), tuple(sorted(places, key=lambda place: place.partition)))
+
+    def _members(self, name: str) -> int:
+        try:
+            asked = self._admin.describe_consumer_groups([name], request_timeout=self._timeout)
+            return len(asked[name].result(self._timeout).members or [])
+        except (KafkaException, TimeoutError) as error:
+            if _is_unknown_group(error):
+                return 0
+            raise self._silent(error) from error
+
+    def _committed(self, name: str, wanted: list[TopicPartition]) -> dict[int, int]:
+        try:
+            asked = self._admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name, wanted)], request_timeout=self._timeout
+            )
+            found = asked[name].result(self._timeout).topic_partitions or []
+        except (KafkaException, TimeoutError) as error:
+            if _is_unknown_group(error):
+                return {}
+            raise self._silent(error) from error
+        return {place.partition: place.offset for place in found if place.error is None and place.offset >= 0}
+
+    def _silent(self, error: BaseException) -> BrokerError:
+        cause = error.args[0] if error.args else None
+        reason = cause.str() if isinstance(cause, KafkaError) else str(error) or "no answer in time"
+        return BrokerError(f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer: {reason}")
+
+
+def _is_unknown_group(error: BaseException) -> bool:
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, KafkaError) and cause.code() == KafkaError.GROUP_ID_NOT_FOUND
