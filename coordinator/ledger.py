@@ -67,13 +67,17 @@ class Ledger:
         self._turn = threading.Lock()
         self._closing = threading.Event()
 
-    def write(self, decide: Callable[[Feed], tuple[Answer, Iterable[Event]]]) -> Answer:
+    def write(
+        self, decide: Callable[[Feed], tuple[Answer, Iterable[Event]]], *, refused: Callable[[], None] = lambda: None
+    ) -> Answer:
         """Write what `decide` returns beside its answer; it is called again if somebody else wrote meanwhile.
 
         When this returns, the feed holds what was written.
 
         Args:
             decide: looks at the view that the feed holds; whatever it raises ends the write.
+            refused: is called where another writer came first, so that nothing of the attempt was written. After any
+                other failure that is not known.
 
         Raises:
             BrokerError: if it could not be done in time; it may have been done nevertheless.
@@ -96,6 +100,8 @@ class Ledger:
                     self._commit(records)
                 except TransactionAborted as error:
                     log.info("seamless.backfill.ledger_retried", reason=error.reason, detail=str(error))
+                    if error.reason == "fenced":
+                        refused()
                     if deadline.passed() or self._closing.is_set():
                         raise BrokerError(
                             f"the plan could not be written within {deadline.seconds:g} s: {error}"

@@ -99,7 +99,9 @@ class LocalBackfillCoordinator:
                 written.append(found)
                 return found, found.events
 
-            found = self._connection.ledger().write(decide)
+            # Two that ask for the same in one millisecond write equal jobs: the one that was refused must not take the
+            # other's for its own.
+            found = self._connection.ledger().write(decide, refused=written.clear)
             if found.events:
                 log.info(
                     "seamless.backfill.requested",
