@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from operations.stack import EmbeddedStack
@@ -47,14 +48,23 @@ def running_while_used(stack: EmbeddedStack) -> Iterator[None]:
                     stack.stop()
 
 
-def delete_topics(bootstrap_servers: str, world: str) -> None:
-    """Delete a world's topics: with those of three hundred tests the broker's heap is full, and it answers nobody."""
+def delete_topics(bootstrap_servers: str, world: str, known: Iterable[str] = ()) -> None:
+    """Delete a world's topics: with those of three hundred tests the broker's heap is full, and it answers nobody.
+
+    Args:
+        known: topics that there are; a broker that has just come back may list none for a moment.
+    """
     admin = _admin(bootstrap_servers)
-    names = [name for name in admin.list_topics(timeout=_BROKER_S).topics if name.startswith(f"{world}.")]
+    listed = {name for name in admin.list_topics(timeout=_BROKER_S).topics if name.startswith(f"{world}.")}
+    names = sorted(listed.union(known))
     if names:
         # Without time for it, the broker says yes and deletes nothing.
         for done in admin.delete_topics(names, operation_timeout=_BROKER_S, request_timeout=_BROKER_S).values():
-            done.result()
+            try:
+                done.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
 
 
 @cache

@@ -79,7 +79,7 @@ class SeamlessWorld:
                 process.kill()
         self._processes.clear()
         with suppress(FileNotFoundError):
-            delete_topics(self.stack.bootstrap_servers, self.name)
+            delete_topics(self.stack.bootstrap_servers, self.name, [t.name for t in topics_for(self.settings)])
 
     def __enter__(self) -> Self:
         return self
