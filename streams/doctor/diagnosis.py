@@ -9,6 +9,7 @@ import psutil
 
 from coordinator.queue_offsets import worker_group
 from streams import topics
+from streams.archive.consumer import archiver_group
 from streams.build import VERSION
 from streams.clock import now
 from streams.dataset_checks import problems_of_datasets
@@ -117,7 +118,7 @@ def _of_normalizer(settings: Settings, dataset: str, look: Look) -> Iterator[Fin
 
 
 def _of_archive(settings: Settings, dataset: str, look: Look) -> Iterator[Finding]:
-    found = look(f"{settings.world}.archiver.{dataset}", topics.normalized(settings.world, dataset))
+    found = look(archiver_group(settings.world, dataset), topics.normalized(settings.world, dataset))
     yield from archive_findings(settings, dataset, () if found is None else found.places)
 
 
