@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition, libversion
 from confluent_kafka.admin import AdminClient
@@ -57,7 +58,8 @@ class Broker:
 
     def __init__(self, settings: Settings, timeout: float = 10.0) -> None:
         self._settings, self._timeout = settings, timeout
-        self._admin = AdminClient({**admin_config(settings), "logger": _QUIET})
+        config: dict[str, Any] = {**admin_config(settings), "logger": _QUIET}
+        self._admin = AdminClient(config)
 
     def brokers(self) -> list[str]:
         """Return the addresses at which the brokers say that they are reached."""
