@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coordinator.protocol import BackfillRejected, CoordinatorUnavailable, JobStatus, Planned
+from coordinator.protocol import BackfillRejected, BackfillRequest, CoordinatorUnavailable, JobStatus, Planned
 from coordinator.ranges import Range
 from coordinator.retries import Backoff
 from streams.provider.calls import Timeout
@@ -14,8 +14,9 @@ from streams.provider.filling import ENDED, Filling, request_for
 from streams.provider.phase_run import Failed, PhaseRun
 from streams.provider.phases import Phases
 from streams.provider.switch import Switch
+from streams.sla_policy import SLAPolicy
 
-__all__ = ["Backfilled", "Backfilling"]
+__all__ = ["Backfilled", "Backfilling", "ask_for", "reserve_of", "wait_for"]
 
 _PAUSES_S = (0.05, 2.0)
 _RESERVE_S, _RESERVE_SHARE = 1.0, 0.1
@@ -62,37 +63,58 @@ class Backfilling:
         if request is None:
             return Backfilled("nothing")
 
-        def ask() -> Planned | BackfillRejected:
-            try:
-                return self._filling.request(request)
-            except BackfillRejected as error:
-                return error
-
-        total = phases.policy.total_deadline
-        reserve = 0.0 if total is None else min(_RESERVE_S, _RESERVE_SHARE * total)
-        with phases.phase("backfill_wait", reserve=reserve) as phase:
-            planned = phase.retry(ask, CoordinatorUnavailable)
+        with phases.phase("backfill_wait", reserve=reserve_of(phases.policy)) as phase:
+            planned = ask_for(phase, self._filling, request)
             if isinstance(planned, BackfillRejected):
                 return Backfilled("rejected", str(planned))
             if isinstance(planned, Timeout | Failed):
                 return Backfilled("unavailable", planned.reason)
-            return self._waited(phases, phase, planned.job)
+            job = planned.job
+            ended = wait_for(phase, phases.policy, self._switch, self._filling, job)
+            if ended is None:
+                return Backfilled("running", job=job)
+            if isinstance(ended, Timeout | Failed):
+                return Backfilled("unavailable", ended.reason, job)
+            return Backfilled("ended", "" if ended.state == "done" else f"job {job.id} is {ended.state}", ended)
 
-    def _waited(self, phases: Phases, phase: PhaseRun, job: JobStatus) -> Backfilled:
-        pauses, told = Backoff(*_PAUSES_S), False
-        while job.state not in ENDED:
-            if phase.is_over() and not told:
-                reason = f"job {job.id} is {job.state}, {job.ratio:.0%} of it done"
-                phase.give_up(reason)
-                told = True
-                if phases.policy.on_violation != "hold":
-                    return Backfilled("running", reason, job)
-            left, pause = phase.left(), pauses.next()
-            self._switch.pause(pause if left is None else min(pause, left))
-            if left is not None and pause >= left:
-                continue
-            looked = phase.retry(lambda known=job: self._filling.job(known.id), CoordinatorUnavailable)  # type: ignore[misc]
-            if isinstance(looked, Timeout | Failed):
-                return Backfilled("unavailable", looked.reason, job)
-            job = looked
-        return Backfilled("ended", "" if job.state == "done" else f"job {job.id} is {job.state}", job)
+
+def reserve_of(policy: SLAPolicy) -> float:
+    """Return the seconds of the whole that are kept for reading what backfill has brought."""
+    total = policy.total_deadline
+    return 0.0 if total is None else min(_RESERVE_S, _RESERVE_SHARE * total)
+
+
+def ask_for(
+    phase: PhaseRun, filling: Filling, request: BackfillRequest
+) -> Planned | BackfillRejected | Timeout | Failed:
+    """Have history fetched; a refusal is an answer."""
+
+    def ask() -> Planned | BackfillRejected:
+        try:
+            return filling.request(request)
+        except BackfillRejected as error:
+            return error
+
+    return phase.retry(ask, CoordinatorUnavailable)
+
+
+def wait_for(
+    phase: PhaseRun, policy: SLAPolicy, switch: Switch, filling: Filling, job: JobStatus
+) -> JobStatus | Timeout | Failed | None:
+    """Return a job when it has ended; None if it has not in time, and the policy goes on without."""
+    pauses, told, name = Backoff(*_PAUSES_S), False, job.id
+    while job.state not in ENDED:
+        if phase.is_over() and not told:
+            phase.give_up(f"job {name} is {job.state}, {job.ratio:.0%} of it done")
+            told = True
+            if policy.on_violation != "hold":
+                return None
+        left, pause = phase.left(), pauses.next()
+        switch.pause(pause if left is None else min(pause, left))
+        if left is not None and pause >= left:
+            continue
+        looked = phase.retry(lambda: filling.job(name), CoordinatorUnavailable)
+        if isinstance(looked, Timeout | Failed):
+            return looked
+        job = looked
+    return job

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from coordinator.protocol import BackfillRejected, CoordinatorUnavailable, JobStatus, Planned
+from coordinator.protocol import BackfillRejected, CoordinatorUnavailable, JobStatus
 from coordinator.retries import Backoff
 from streams.archive.reader import ArchiveRows, ArchiveSnapshot
 from streams.errors import ArchiveUnavailable, BrokerError
+from streams.provider.backfilling import ask_for, reserve_of, wait_for
 from streams.provider.budget import Decision, Violated
 from streams.provider.calls import Timeout
-from streams.provider.filling import ENDED, request_for
+from streams.provider.filling import request_for
 from streams.provider.gathered import Gathered
 from streams.provider.kit import Kit
 from streams.provider.phase_run import Failed, PhaseRun
@@ -35,9 +36,7 @@ T = TypeVar("T")
 _HOUR_NS = 3_600_000_000_000
 _STEP_S = 1.0
 _LEAST_STEP_S = 0.1
-_PAUSES_S = (0.05, 2.0)
 _LONGEST_PAUSE_S = 30.0
-_RESERVE_S, _RESERVE_SHARE = 1.0, 0.1
 
 
 class Fetch:
@@ -190,16 +189,8 @@ class Fetch:
         if request is None:
             return False
 
-        def ask() -> Planned | BackfillRejected:
-            try:
-                return filling.request(request)
-            except BackfillRejected as error:
-                return error
-
-        total = self._policy.total_deadline
-        reserve = 0.0 if total is None else min(_RESERVE_S, _RESERVE_SHARE * total)
-        with self._phases.phase("backfill_wait", reserve=reserve) as phase:
-            planned = phase.retry(ask, CoordinatorUnavailable)
+        with self._phases.phase("backfill_wait", reserve=reserve_of(self._policy)) as phase:
+            planned = ask_for(phase, filling, request)
             if isinstance(planned, BackfillRejected):
                 known.why, known.why_detail = "rejected", str(planned)
                 self._said["backfill_wait"] = str(planned)
@@ -210,34 +201,16 @@ class Fetch:
                 return False
             self._kit.degraded.answered(self._wanted.dataset, "coordinator")
             known.why = "running"
-            job = self._waited(phase, planned.job)
+            job = wait_for(phase, self._policy, self._switch, filling, planned.job)
+            if isinstance(job, Timeout | Failed):
+                self._without("coordinator", job.reason)
+                return True
             if job is None:
                 return True
             known.why = "source_has_none"
             if job.state != "done":
                 self._failed(phase, job)
         return True
-
-    def _waited(self, phase: PhaseRun, job: JobStatus) -> JobStatus | None:
-        """Return a job when it has ended; None if it has not in time."""
-        pauses, told, name = Backoff(*_PAUSES_S), False, job.id
-        while job.state not in ENDED:
-            if phase.is_over() and not told:
-                phase.give_up(f"job {job.id} is {job.state}, {job.ratio:.0%} of it done")
-                told = True
-                if self._policy.on_violation != "hold":
-                    return None
-            left = phase.left()
-            pause = pauses.next()
-            self._switch.pause(pause if left is None else min(pause, left))
-            if left is not None and pause >= left:
-                continue
-            looked = phase.retry(lambda: self._kit.filling.job(name), CoordinatorUnavailable)
-            if isinstance(looked, Timeout | Failed):
-                self._without("coordinator", looked.reason)
-                return None
-            job = looked
-        return job
 
     def _failed(self, phase: PhaseRun, job: JobStatus) -> None:
         known = self._known
