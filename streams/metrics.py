@@ -36,6 +36,8 @@ class CounterMetric:
     def __init__(self, definition: MetricDefinition, world: str, registry: CollectorRegistry) -> None:
         self._world = world
         self._metric = Counter(definition.name, definition.help, (*definition.labels, WORLD), registry=registry)
+        if not definition.labels:  # present from the start, so that a first event shows as a rate
+            self.add(0)
 
     def add(self, amount: float = 1, /, **labels: str) -> None:
         """Count `amount` more (not negative); ValueError for labels that are not the metric's own."""

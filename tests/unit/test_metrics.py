@@ -22,6 +22,10 @@ def test_nothing_is_exported_that_the_table_does_not_have() -> None:
     assert set(families) == {row.name for row in METRICS}
 
 
+def test_a_counter_without_labels_of_its_own_is_there_before_its_first_event() -> None:
+    assert 'backfill_fenced_total{world_id="live"} 0.0' in Metrics("live").render().decode()
+
+
 @pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
 def test_names_follow_prometheus_habits(row: MetricDefinition) -> None:
     # Those of backfill bear the names that dashboards of backfill ask for, of whatever system; all else is ours.
@@ -98,9 +102,9 @@ def test_labels_that_are_not_in_the_table_are_refused(labels: dict[str, str]) ->
 
 def test_two_processes_worth_of_metrics_do_not_share_counts() -> None:
     one, other = Metrics("live"), Metrics("live")
-    one.transactions.add()
-    assert "seamless_transactions_total{" in one.render().decode()
-    assert "seamless_transactions_total{" not in other.render().decode()
+    one.rows_in.add(dataset="bars")
+    assert "seamless_rows_in_total{" in one.render().decode()
+    assert "seamless_rows_in_total{" not in other.render().decode()
 
 
 def test_what_runs_is_told_by_its_version() -> None:
