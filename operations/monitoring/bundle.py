@@ -11,7 +11,7 @@ import _gojsonnet
 
 from streams.errors import SettingsError
 
-__all__ = ["RUNBOOKS", "SOURCES", "rendered", "written"]
+__all__ = ["RUNBOOKS", "SOURCES", "dashboards_of_alerts", "rendered", "written"]
 
 SOURCES = Path(__file__).parent
 RUNBOOKS = SOURCES.parent / "runbooks"
@@ -38,6 +38,21 @@ def rendered(changes: Path | None = None) -> dict[str, str]:
         raise SettingsError(f"--with {changes}: {_reason(error)}. Correct the file") from None
     files: dict[str, str] = json.loads(made)
     return files
+
+
+def dashboards_of_alerts() -> dict[str, str]:
+    """Return the title of the dashboard that each alert leads to, by the alert's name."""
+    code = """
+      local made = (import 'mixin.libsonnet')(import 'config.libsonnet');
+      local titles = { [d.uid]: d.title for d in std.objectValues(made.grafanaDashboards) };
+      {
+        [rule.alert]: titles[std.split(std.split(rule.annotations.dashboard_url, '/d/')[1], '?')[0]]
+        for group in made.prometheusAlerts.groups
+        for rule in group.rules
+      }
+    """
+    titles: dict[str, str] = json.loads(_gojsonnet.evaluate_snippet("alerts", code, jpathdir=[str(SOURCES)]))
+    return titles
 
 
 def written(folder: Path, files: Mapping[str, str]) -> list[Path]:
