@@ -75,6 +75,9 @@ class Ledger:
         self._rings = [Ring(span, unit, own) for (span, unit), own in zip(spans, pieces, strict=False)]
         self._quiet_after = max(pair.short + pair.unit for pair in pairs)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._rings))
+
     def add(self, at: int, count: int, bad: int) -> None:
         """Enter what was told at a moment."""
         for ring in self._rings:

@@ -112,6 +112,8 @@ class BudgetJudge:
 
     def judge(self, panes: Panes, end: int) -> Verdict:
         watch, start = self._watch, end - self._watch.step
+        # First, as steps without observations may be left out: what is too old must not take the place of what is not.
+        self._worst = tuple(each for each in self._worst if nanos(each.at) >= end - self._longest)
         fold = panes.get(start)
         if fold is not None:
             bad = fold.over if watch.limit is None else fold.above(watch.limit)
@@ -120,7 +122,6 @@ class BudgetJudge:
                 self._worst = worst_of((*self._worst, *fold.worst))
             if bad and fold.synthetic:
                 self._synthetic_at = start
-        self._worst = tuple(each for each in self._worst if nanos(each.at) >= end - self._longest)
         self.ledger.forget(end)
         return self._burning(end)
 
@@ -153,7 +154,7 @@ class BudgetJudge:
 
     @property
     def empty(self) -> bool:
-        return not any(self.ledger.pieces())
+        return not len(self.ledger)
 
     def datum(self) -> dict[str, Any]:
         return {
@@ -167,16 +168,19 @@ class StalenessJudge:
     """Judges the age of the newest live row, by the dataset's calendar, at the end of every second.
 
     Args:
-        since: since when the series is watched: if nothing was ever seen, it is stale from then on.
+        since: since when the series is watched: if no row was ever seen, it is stale from then on. None until the first
+            step is judged: then it is the first second of which anything was told, whatever was read first.
     """
 
     empty = False  # the newest row is remembered for as long as the objective is there
 
-    def __init__(self, watch: Watch, since: int, newest: int | None = None) -> None:
+    def __init__(self, watch: Watch, since: int | None = None, newest: int | None = None) -> None:
         self._watch, self._limit = watch, watch.limit or 0.0
         self._since, self.newest = since, newest
 
     def next_end(self, panes: Panes, closed: int, until: int, *, is_open: bool) -> int:
+        if self._since is None:
+            self._since = closed if panes.first is None else panes.first
         # Without a newer row it only ages: where it is as it is now, it was so all the time between.
         quiet = min(until, until if panes.first is None else panes.first)
         if quiet <= closed:
@@ -194,7 +198,7 @@ class StalenessJudge:
         for fold in seen:
             self.newest = max(self.newest or 0, fold.newest or 0)
         broken: Severity | None = self._watch.settings.severity if self._is_stale(end) else None
-        baseline = self._baseline
+        baseline = self._baseline(end)
         return Verdict(
             start=min(baseline, end),
             end=end,
@@ -212,25 +216,25 @@ class StalenessJudge:
         return end
 
     def datum(self) -> dict[str, Any]:
-        return {"newest": self.newest}
+        return {"newest": self.newest, "since": self._since or 0}
 
-    @property
-    def _baseline(self) -> int:
-        return self._since if self.newest is None else self.newest
+    def _baseline(self, end: int) -> int:
+        """Return what age counts from; before the first step is judged nothing has any."""
+        return next((at for at in (self.newest, self._since) if at is not None), end)
 
     def _is_stale(self, end: int) -> bool:
         return self._age(end) > self._limit
 
     def _age(self, end: int) -> float:
         return staleness_seconds(
-            self._baseline, end, interval_ns=self._watch.interval_ns, calendar=self._watch.calendar
+            self._baseline(end), end, interval_ns=self._watch.interval_ns, calendar=self._watch.calendar
         )
 
 
-def judge_of(watch: Watch, since: int, kept: dict[str, Any] | None = None) -> Judge:
+def judge_of(watch: Watch, kept: dict[str, Any] | None = None) -> Judge:
     """Return the judge of an objective, with what it remembered."""
     if watch.kind == "budget":
         return BudgetJudge(watch, kept)
     if watch.kind == "staleness":
-        return StalenessJudge(watch, since, None if kept is None else kept["newest"])
+        return StalenessJudge(watch) if kept is None else StalenessJudge(watch, kept["since"] or None, kept["newest"])
     return WindowJudge(watch)

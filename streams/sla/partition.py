@@ -120,7 +120,7 @@ class PartitionWindows:
         for series in self._series_of(told, closed):
             at = told.at
             if series.watch.kind == "staleness":
-                at = max(at, series.closed)  # how new rows are is news whenever it comes
+                at = max(at, closed or 0)  # how new rows are is news whenever it comes
             elif closed is not None and series.end_of(at) <= closed:
                 late = True
                 continue
@@ -154,7 +154,7 @@ class PartitionWindows:
             self.output.breaches += records
             if series.windows < windows:
                 self.output.closes.add(series.closed)
-            if records or windows:
+            if records or windows or series.empty:
                 self._dirty.add(series.watch.id)
 
     def job_series(self) -> list[JobSeries]:
@@ -203,17 +203,9 @@ class PartitionWindows:
             if watch.kind == "completeness":
                 continue
             if watch.id not in self._series:
-                self._begin(watch, self._since(watch, told, closed))
+                # Before the first tick nothing is closed, and what comes later may have been told earlier.
+                self._begin(watch, closed or 0)
             yield self._series[watch.id]
-
-    def _since(self, watch: Watch, told: Told, closed: int | None) -> int:
-        """Return since when a series is watched of which something is told.
-
-        Before the first tick nothing is closed, and what comes later may have been told earlier.
-        """
-        if closed is not None:
-            return closed
-        return told.at if watch.kind == "staleness" else 0
 
     def _begin(self, watch: Watch, since: int, kept: dict[str, Any] | None = None) -> None:
         if watch.kind == "completeness":

@@ -43,7 +43,7 @@ class Series:
             for each in kept["panes"]:
                 self._panes.add(each["start"], Fold.from_datum(each["fold"]))
             self.breach = None if kept["breach"] is None else Breach.from_datum(kept["breach"])
-        self._judge = judge_of(watch, self._since, kept)
+        self._judge = judge_of(watch, kept)
 
     @property
     def empty(self) -> bool:

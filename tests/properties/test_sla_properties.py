@@ -6,7 +6,6 @@ from collections import Counter
 from itertools import groupby
 
 import numpy as np
-import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -21,22 +20,49 @@ WINDOW_S = 4
 SETTINGS = sla_settings(
     {
         "slow": {"kind": "quantile", "quantile": 0.5, "limit": "1s", "window": f"{WINDOW_S}s"},
-        "often": {"kind": "quantile", "quantile": 0.5, "limit": "1s", "window": f"{WINDOW_S}s", "hop": "1s"},
+        "often": {
+            "kind": "quantile",
+            "quantile": 0.5,
+            "limit": "1s",
+            "window": f"{WINDOW_S}s",
+            "hop": "1s",
+            "min_count": 2,
+            "escalate_after": "3s",
+        },
         "burnt": {
             "kind": "budget",
             "target": 0.9,
             "period": "60s",
-            "burn": [{"long": "10s", "short": "5s", "rate": 2, "severity": "critical"}],
+            "burn": [
+                {"long": "10s", "short": "5s", "rate": 2, "severity": "critical"},
+                {"long": "30s", "short": "11s", "rate": 1, "severity": "warning"},
+            ],
         },
-        "stale": {"kind": "staleness", "limit": "5s", "consumer": "reader"},
-    }
+        "brief": {
+            "kind": "budget",
+            "target": 0.5,
+            "limit": "1s",
+            "period": "4s",
+            "burn": [{"long": "7s", "short": "1s", "rate": 1, "severity": "warning"}],
+            "min_count": 2,
+            "escalate_after": "2s",
+        },
+        "stale": {"kind": "staleness", "limit": "5s", "consumer": "reader0", "escalate_after": "4s"},
+    },
+    interval=None,
 )
 READERS = [SeriesKey("bars", f"reader{n}", "total") for n in range(3)]
+AGE = SeriesKey("bars", "reader0", "staleness")
 SLOW_S = 3.0
 
 times = st.floats(0.0, 40.0).map(lambda at: round(at, 3))
+ticks = st.integers(0, 45).map(float)
 elapsed = st.sampled_from([0.1, 0.5, SLOW_S, 9.0])
-seen = st.builds(Seen, at=times, elapsed=elapsed, ok=st.booleans(), series=st.sampled_from(READERS))
+read = st.builds(
+    Seen, at=times, elapsed=elapsed, ok=st.booleans(), series=st.sampled_from(READERS), synthetic=st.booleans()
+)
+looked = st.builds(Seen, at=times, series=st.just(AGE), newest=st.none() | times.map(lambda at: START + int(at * NS)))
+seen = read | looked
 
 
 def breaches_of(*logs: Log) -> list[object]:
@@ -54,10 +80,6 @@ def read_in_order(observations: list[Seen]) -> Log:
     return log
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="seldom an example is found in which a budget's breach differs: three observations at 0 s, one at 11 s",
-)
 @examples(60)
 @given(st.lists(seen, max_size=30), st.data())
 def test_any_order_partitioning_and_restarts_give_the_same_breaches(
@@ -65,8 +87,8 @@ def test_any_order_partitioning_and_restarts_give_the_same_breaches(
 ) -> None:
     expected = read_in_order(observations)
     assert expected.late == 0
-    places = {series: data.draw(st.integers(0, 1), label=str(series)) for series in READERS}
-    logs = [Log(SETTINGS), Log(SETTINGS)]
+    places = {series: data.draw(st.integers(0, 2), label=str(series)) for series in [*READERS, AGE]}
+    logs = [Log(SETTINGS) for _ in range(3)]
     ticks = sorted(data.draw(st.sets(st.integers(0, 45), max_size=6), label="ticks"))
     written: set[int] = set()
     for tick in [*ticks, 46]:
@@ -87,6 +109,26 @@ def test_any_order_partitioning_and_restarts_give_the_same_breaches(
         assert log.late == 0
     event(f"{min(len(expected.breaches), 5)} records of breaches")
     assert breaches_of(*logs) == breaches_of(expected)
+
+
+@examples(60)
+@given(st.lists(seen | ticks, max_size=40), st.data())
+def test_restarts_change_nothing_though_observations_are_late(records: list[Seen | float], data: st.DataObject) -> None:
+    expected, log = Log(SETTINGS), Log(SETTINGS)
+    for record in [*records, 200.0]:
+        expected.write(record)
+        log.write(record)
+        match data.draw(st.sampled_from(["", "checkpoint", "restart"]), label="then"):
+            case "checkpoint":
+                log.checkpoint()
+            case "restart":
+                log.restart()
+    expected.checkpoint()
+    log.checkpoint()
+    event(f"{min(expected.late, 5)} late")
+    assert breaches_of(log) == breaches_of(expected)
+    assert log.late == expected.late
+    assert log.windows.windows == expected.windows.windows
 
 
 @examples(60)
@@ -111,12 +153,16 @@ def test_breaches_are_those_that_a_plain_look_at_each_window_finds(observations:
 def test_a_breach_opens_once_and_resolves_once_and_its_records_are_numbered(observations: list[Seen]) -> None:
     log = read_in_order(observations)
     for _, records in groupby(breaches_of(log), key=lambda b: b.id):  # type: ignore[attr-defined]
-        states = [record.state for record in records]  # type: ignore[attr-defined]
+        found = list(records)
+        states = [record.state for record in found]  # type: ignore[attr-defined]
+        if found[0].kind == "staleness" and states[-1] != "resolved":  # type: ignore[attr-defined]
+            states.append("resolved")  # silence goes on
         assert states in (["opened", "resolved"], ["opened", "escalated", "resolved"])
+        assert [record.sequence for record in found] == list(range(len(found)))  # type: ignore[attr-defined]
 
 
 @examples(60)
-@given(st.lists(seen, min_size=1, max_size=30))
+@given(st.lists(read, min_size=1, max_size=30))
 def test_each_observation_is_in_exactly_one_tumbling_window(observations: list[Seen]) -> None:
     log = Log(SETTINGS)
     log.write(*observations)

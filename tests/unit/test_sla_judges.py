@@ -161,6 +161,36 @@ def test_what_is_left_of_a_budget_is_told() -> None:
     assert left == pytest.approx(1 - 10 / (200 * 0.1), abs=0.02)
 
 
+def test_a_budget_of_a_reader_that_is_gone_is_forgotten_after_its_period() -> None:
+    log = log_of(BURN)
+    log.write(Seen(0, ok=False), 120.0)
+    log.checkpoint()
+    log.restart()
+    log.write(600.0)
+    log.checkpoint()
+    log.restart()
+    assert set(log.states) == {"", "it|bars/reader/total"}
+    log.write(610.0)
+    log.checkpoint()
+    assert set(log.states) == {""}
+    assert not log.windows.series()
+
+
+@pytest.mark.parametrize("ticks", [[], [float(second) for second in range(1, 46)]])
+def test_examples_that_are_too_old_take_no_place_of_new_ones_however_seldom_time_is_told(ticks: list[float]) -> None:
+    log = log_of(BURN | {"burn": [{"long": "10s", "short": "5s", "rate": 2, "severity": "critical"}]})
+    log.write(*(Seen(0, elapsed, ok=False) for elapsed in (0.1, 0.5, 3.0)))
+    log.write(*(tick for tick in ticks if tick <= 11), Seen(11, 0.1, ok=False))
+    log.write(*(tick for tick in ticks if tick > 11), 46.0)
+    assert log.told() == [
+        ("opened", "critical", 1),
+        ("resolved", "critical", 6),
+        ("opened", "critical", 12),
+        ("resolved", "critical", 17),
+    ]
+    assert [e.elapsed_seconds for e in log.breaches[2].examples] == [0.1]
+
+
 def test_a_budget_with_a_limit_of_its_own_counts_what_took_longer() -> None:
     log = log_of(BURN | {"limit": "1s"})
     log.write(*(Seen(second, 3.0, ok=True) for second in range(60)), 60.0)
@@ -222,6 +252,27 @@ def test_a_row_that_is_seen_late_still_says_how_new_rows_are() -> None:
     log.write(0.0, 100.0, Seen(50, series=LIVE, newest=START + 60 * NS), 200.0)
     assert log.told() == []
     assert log.late == 0
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_row_that_is_seen_late_resolves_at_the_watermark_also_after_a_restart(restarts: bool) -> None:
+    log = log_of(STALE)
+    log.write(0.0, Seen(2, series=LIVE, newest=START), 250.0)
+    log.checkpoint()
+    log.write(300.0)  # nothing but time goes by, and of that the state of the series says nothing
+    log.checkpoint()
+    if restarts:
+        log.restart()
+    log.write(Seen(290, series=LIVE, newest=START + 240 * NS), 310.0)
+    assert log.told() == [("opened", "warning", 211), ("resolved", "warning", 301)]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_reader_who_never_saw_a_row_is_watched_since_it_looked_first_whatever_was_read_first(first: int) -> None:
+    log = log_of({"kind": "staleness", "limit": "30s", "consumer": "reader"}, interval=None)
+    looks = [Seen(second, series=SeriesKey("bars", "reader", "staleness")) for second in (3, 8)]
+    log.write(looks[first], looks[1 - first], 100.0)
+    assert log.told() == [("opened", "warning", 34)]
 
 
 def test_the_newest_row_that_any_reader_saw_is_handed_on() -> None:
