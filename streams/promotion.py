@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from schemas.compatibility import covers
 from schemas.report import ConformanceReport
+from streams.durations import spelled
 from streams.schema_policy import SchemaPolicy
 from streams.settings_sections import SchemaMode
 
@@ -90,10 +91,10 @@ def _at(report: ConformanceReport, otherwise: datetime) -> datetime:
 
 
 def _conformance(reports: Sequence[ConformanceReport], thresholds: Thresholds) -> Condition:
-    hours = thresholds.window.total_seconds() / 3_600
+    window = _span(thresholds.window)
     rows = sum(r.rows_in for r in reports)
     if not rows:
-        return Condition("conformance", False, f"no row was normalized in the last {hours:g} h, so nothing is known")
+        return Condition("conformance", False, f"no row was normalized in the last {window}, so nothing is known")
     broken: dict[str, int] = {}
     excepted: dict[str, int] = {}
     for finding in (f for r in reports for f in r.findings):
@@ -103,11 +104,9 @@ def _conformance(reports: Sequence[ConformanceReport], thresholds: Thresholds) -
         elif finding.excepted:
             excepted[name] = excepted.get(name, 0) + finding.count
     if broken:
-        return Condition(
-            "conformance", False, f"violations in {rows:,} rows of the last {hours:g} h: {_counts(broken)}"
-        )
+        return Condition("conformance", False, f"violations in {rows:,} rows of the last {window}: {_counts(broken)}")
     by = f"; by exception only: {_counts(excepted)}" if excepted else ""
-    return Condition("conformance", True, f"no violation in {rows:,} rows of the last {hours:g} h{by}")
+    return Condition("conformance", True, f"no violation in {rows:,} rows of the last {window}{by}")
 
 
 def _canary(evidence: Evidence, thresholds: Thresholds) -> Condition:
@@ -166,6 +165,11 @@ def _levels(evidence: Evidence) -> Condition:
     if not covers(evidence.contract_level, "FULL_TRANSITIVE"):
         return Condition("compatibility", False, f"{says}; asked of the contract is FULL_TRANSITIVE: register it again")
     return Condition("compatibility", True, says)
+
+
+def _span(window: timedelta) -> str:
+    seconds = window.total_seconds()
+    return f"{seconds / 3_600:g} h" if seconds >= 3_600 else spelled(seconds)
 
 
 def _counts(found: dict[str, int]) -> str:

@@ -72,6 +72,12 @@ def test_with_good_evidence_every_condition_holds_and_says_by_what() -> None:
     assert str(found[1]).startswith("pass  canary: clean for 1,000 rows and 5.0 h")
 
 
+@pytest.mark.parametrize(("window", "told"), [(timedelta(hours=36), "36 h"), (timedelta(seconds=90), "90 s")])
+def test_a_window_is_told_in_hours_or_where_it_is_shorter_in_seconds(window: timedelta, told: str) -> None:
+    assert condition("conformance", evidence(report(0)), window=window).says.endswith(f"of the last {told}")
+    assert f"in the last {told}," in condition("conformance", evidence(), window=window).says
+
+
 def test_canary_is_asked_for_before_strict_only() -> None:
     optional = evidence(report(1, mode="optional"), policy=SchemaPolicy("bars"))
     assert "canary" not in {c.name for c in conditions(optional, THRESHOLDS)}
