@@ -19,6 +19,7 @@ import pyarrow as pa
 from streams import topics
 from streams.archive.borders import borders_of
 from streams.archive.consumer import ArchiveConsumer, archiver_group
+from streams.archive.lag import LagGauge
 from streams.archive.layout import Layout, Source, sources_of
 from streams.archive.patience import Patience
 from streams.archive.places import choose_place
@@ -87,6 +88,7 @@ class Archiver:
         self._base: dict[Source, int | None] = {}
         self._begun: dict[Source, int] = {}
         self._patience = Patience(dataset, health)
+        self._lag = LagGauge(metrics, dataset, settings.archive.commit_interval_s)
         self._look_again = False
 
     @property
@@ -149,7 +151,7 @@ class Archiver:
             self._begin_anew()
         if rested and not self._look_again and self._due():
             self._commit()
-            self._report_lag()
+        self._lag.follow(consumer)
 
     def _wait(self) -> float:
         """Return how long to gather rows at most before looking at the time again."""
@@ -312,9 +314,7 @@ class Archiver:
         for source in sources:
             self._base.pop(source, None)
             self._begun.pop(source, None)
-            self._metrics.archive_lag_records.remove(
-                dataset=self.dataset, topic=source.topic, partition=str(source.partition)
-            )
+            self._lag.forget(source)
 
     # Small things -------------------------------------------------------------------------------------------------
 
@@ -322,12 +322,6 @@ class Archiver:
         if self._consumer is None:
             raise RuntimeError("the archiver does not run")
         return self._consumer
-
-    def _report_lag(self) -> None:
-        for source, behind in self._live().behind().items():
-            self._metrics.archive_lag_records.set(
-                behind, dataset=self.dataset, topic=source.topic, partition=str(source.partition)
-            )
 
     def _goal(self) -> dict[Source, int]:
         """Return the stable end of every partition that has records."""

@@ -25,6 +25,7 @@ __all__ = ["ArchiveConsumer", "archiver_group"]
 log = get_logger(__name__)
 
 _FETCHED_AHEAD = 50_000
+_ENDS_S = 1.0
 
 
 def archiver_group(world: str, dataset: str) -> str:
@@ -127,12 +128,21 @@ class ArchiveConsumer:
             (self._consumer.pause if full else self._consumer.resume)(places)
 
     def behind(self) -> dict[Source, int]:
-        """Return how many records each partition that is read is behind its last stable offset, by the latest fetch."""
+        """Return how many records each partition that is read is behind its last stable offset.
+
+        By the latest fetch, or by what the broker says while nothing is fetched; nothing of a partition of which it
+        does not say it in time.
+        """
         found = {}
         for source in self.owned():
             place = TopicPartition(source.topic, source.partition)
-            _, stable = self._consumer.get_watermark_offsets(place, cached=True)
-            found[source] = max(0, stable - self.next(source))
+            try:
+                ends = self._consumer.get_watermark_offsets(place, timeout=_ENDS_S, cached=not self._full)
+            except KafkaException as error:
+                log.debug("ends_unknown", error=str(error))
+                break  # the others would be waited for as long
+            if ends is not None:
+                found[source] = max(0, ends[1] - self.next(source))
         return found
 
     def tell(self, offsets: Mapping[Source, int]) -> None:

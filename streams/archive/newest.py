@@ -8,14 +8,15 @@ then symbol, then what else identifies a row, whatever order the rows had before
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from schemas.contract import Contract
+from streams.archive.grid import Places, grid_order
 from streams.archive.layout import AS_OF, OFFSET, SYSTEM, TOPIC
+from streams.archive.runs import Runs, runs_of
 
 __all__ = ["newest_rows", "newness", "only_rows"]
 
@@ -24,7 +25,6 @@ Ints = npt.NDArray[np.int64]
 newness: tuple[str, ...] = (AS_OF, TOPIC, OFFSET)
 """The columns by which rows of one identity are compared; `history` is less than `normalized`."""
 _WIDEST = np.iinfo(np.int64).max // 2
-_LONG_RUN = 100
 
 
 def newest_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -35,6 +35,7 @@ def newest_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """
     if contract.event_time not in contract.identity:
         frame = _without_older(frame, contract)
+    frame = frame.rechunk()  # as polars takes rows out of many pieces five times as long
     order, tied = _order(frame, contract, newness)
     found = frame.drop(list(SYSTEM), strict=False)
     found = found if order is None else _taken(found, order)
@@ -45,6 +46,7 @@ def only_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame | None:
     """Return rows in order if no identity is there twice, else None; takes none of the system's columns."""
     if contract.event_time not in contract.identity and frame.select(contract.identity).is_duplicated().any():
         return None
+    frame = frame.rechunk()
     order, tied = _order(frame, contract, ())
     found = frame if order is None else _taken(frame, order)
     return None if tied and not _last_of_each(found, contract).all() else found
@@ -68,12 +70,14 @@ def _rest(contract: Contract) -> list[str]:
     return [name for name in contract.identity if name not in {contract.key, contract.event_time}]
 
 
-def _order(frame: pl.DataFrame, contract: Contract, newness: Sequence[str]) -> tuple[Ints | None, bool]:
+def _order(frame: pl.DataFrame, contract: Contract, newness: Sequence[str]) -> tuple[Places | None, bool]:
     """Return the places of rows in the order of results, of one identity the newest last (None: they are in order), and
     whether any symbol has two rows at one time."""
     columns = [contract.event_time, contract.key, *_rest(contract), *newness]
     times = frame[contract.event_time].to_physical().to_numpy()
-    runs = _runs(frame[contract.key])
+    runs = runs_of(frame[contract.key])
+    if runs.symbols > 1 and runs.long and (turned := grid_order(times, runs)) is not None:
+        return turned, False
     combined = _combined(times, runs)
     if combined is None:
         return _places(frame.select(columns)), True
@@ -92,10 +96,12 @@ def _order(frame: pl.DataFrame, contract: Contract, newness: Sequence[str]) -> t
     return order, bool(len(same))
 
 
-def _taken(frame: pl.DataFrame, order: Ints) -> pl.DataFrame:
-    """Return rows in an order; out of one piece, as polars takes them out of many five times as long."""
-    small = order.astype(np.uint32) if frame.height <= np.iinfo(np.uint32).max else order  # as polars counts rows
-    return frame.rechunk()[pl.Series(small)]
+def _taken(frame: pl.DataFrame, order: Places) -> pl.DataFrame:
+    """Return rows in an order."""
+    small = (
+        order.astype(np.uint32, copy=False) if frame.height <= np.iinfo(np.uint32).max else order
+    )  # as polars counts
+    return frame[pl.Series(small)]
 
 
 def _places(keys: pl.DataFrame) -> Ints:
@@ -103,25 +109,7 @@ def _places(keys: pl.DataFrame) -> Ints:
     return keys.with_row_index("__place").sort(by)["__place"].to_numpy().astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """Stretches of rows of one symbol: their borders, and the rank of each one's symbol by name."""
-
-    borders: Ints
-    ranks: Ints
-    symbols: int
-
-
-def _runs(symbols: pl.Series) -> _Runs:
-    runs = symbols.rle()
-    names = runs.struct.field("value")
-    known = names.unique().sort()
-    ranks = names.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64)
-    lengths = runs.struct.field("len").to_numpy().astype(np.int64)
-    return _Runs(np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))), ranks, len(known))
-
-
-def _combined(times: Ints, runs: _Runs) -> Ints | None:
+def _combined(times: Ints, runs: Runs) -> Ints | None:
     """Return event time and rank of the symbol in one number; None if that takes more than 63 bits."""
     if not len(times):
         return times
@@ -130,15 +118,15 @@ def _combined(times: Ints, runs: _Runs) -> Ints | None:
         return None
     combined: Ints = times - least
     combined *= runs.symbols
-    if len(runs.ranks) > len(times) // _LONG_RUN:
+    if not runs.long:
         combined += np.repeat(runs.ranks, np.diff(runs.borders))
-    else:  # few long ones: no array is needed for it
+    else:  # no array is needed for it
         for at, until, rank in zip(runs.borders[:-1].tolist(), runs.borders[1:].tolist(), runs.ranks, strict=True):
             combined[at:until] += rank
     return combined
 
 
-def _all_apart(times: Ints, runs: _Runs) -> bool:
+def _all_apart(times: Ints, runs: Runs) -> bool:
     """Return whether no symbol can have two rows at one time, as far as its runs alone tell."""
     borders = runs.borders
     rising = times[1:] > times[:-1]
