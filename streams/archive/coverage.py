@@ -6,8 +6,8 @@ session counts as there if it has a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from coordinator.ranges import Range
 from schemas.grid import Grid
 
-__all__ = ["State", "SymbolCoverage", "Tile", "cover", "strip"]
+__all__ = ["State", "SymbolCoverage", "Tile", "cover", "cover_each", "strip"]
 
 Ints = npt.NDArray[np.int64]
 State = Literal["complete", "holed", "missing"]
@@ -115,6 +115,19 @@ def cover(grid: Grid, symbol: str, times: Ints, start: int, end: int) -> SymbolC
         if not there[at]:
             missing.append(Range(max(start, int(starts[at])), min(end, int(ends[until - 1]))))
     return SymbolCoverage(symbol, start, end, tuple(tiles), tuple(missing))
+
+
+def cover_each(grid: Grid, times: Mapping[str, Ints], start: int, end: int) -> dict[str, SymbolCoverage]:
+    """Return what `cover` says of each symbol; those of one market mostly have the same times, which costs once."""
+    found: dict[str, SymbolCoverage] = {}
+    last: tuple[Ints, SymbolCoverage] | None = None
+    for symbol, own in times.items():
+        if last is not None and np.array_equal(own, last[0]):
+            found[symbol] = replace(last[1], symbol=symbol)
+        else:
+            found[symbol] = cover(grid, symbol, own, start, end)
+            last = own, found[symbol]
+    return found
 
 
 def strip(coverage: SymbolCoverage, width: int) -> list[State]:

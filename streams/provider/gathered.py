@@ -11,7 +11,7 @@ from coordinator.ranges import Range
 from schemas.columns import empty_like, to_polars
 from schemas.contract import Contract, load_contract
 from schemas.grid import DAY, make_grid
-from streams.archive.coverage import SymbolCoverage, cover
+from streams.archive.coverage import SymbolCoverage, cover_each
 from streams.archive.layout import NORMALIZED, SYSTEM, TOPIC, Source
 from streams.archive.reader import ArchiveRows, ArchiveSnapshot, as_users_want
 from streams.partitioning import partition_of
@@ -136,15 +136,12 @@ class Gathered:
         until = counted_until(self._grid, wanted.start, wanted.end, self._now)
         contract = self.rows.contract
         times = self.rows.frame.select(pl.col(contract.key).alias("symbol"), nanoseconds_of(contract).alias("time"))
-        by_symbol = {
-            str(name): part["time"].to_numpy().astype(np.int64)
-            for (name,), part in times.partition_by("symbol", as_dict=True, include_key=False).items()
-        }
+        parts = times.group_by("symbol").agg("time")
+        by_symbol = {str(name): part.to_numpy() for name, part in zip(parts["symbol"], parts["time"], strict=True)}
         names = sorted(wanted.symbols or {*by_symbol, *(self._dataset.symbols or ())})
-        self.coverage = {
-            name: cover(self._grid, name, by_symbol.get(name, _NONE), wanted.start, max(until, wanted.start))
-            for name in names
-        }
+        self.coverage = cover_each(
+            self._grid, {name: by_symbol.get(name, _NONE) for name in names}, wanted.start, max(until, wanted.start)
+        )
         self.holes = {name: one.missing for name, one in self.coverage.items() if one.missing}
 
     @property
