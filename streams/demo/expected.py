@@ -67,7 +67,7 @@ def expected_facts(market: pl.DataFrame) -> Facts:
         facts[str(symbol), "last close"] = float(closes[-1])
         facts[str(symbol), "signals"] = crossings(closes, FAST, SLOW)
         facts[str(symbol), "signals of the feed"] = crossings(fed, FAST, SLOW)
-    return facts | _one_series(market)
+    return facts | _one_series(market) | _a_promise()
 
 
 def crossings(closes: Iterable[Decimal], fast: int, slow: int) -> int:
@@ -116,6 +116,12 @@ def _one_series(market: pl.DataFrame) -> Facts:
         ("one series", "bars of a later call"): market.height + new,
         ("one series", "stream and call are one"): 1,
     }
+
+
+def _a_promise() -> Facts:
+    """It is broken once, and kept again, and somebody is told of both."""
+    told = ("breaches opened", "breaches resolved", "alerts that fired", "alerts that resolved")
+    return {("a promise", each): 1 for each in told}
 
 
 def _findings(market: pl.DataFrame, rows_in: int) -> Counter[tuple[str, str]]:

@@ -16,6 +16,7 @@ from schemas.findings import STANDARD
 from schemas.report import ConformanceReport
 from streams.demo.checks import Check, Facts
 from streams.demo.filling import Filling
+from streams.demo.promise import Promise
 from streams.demo.scenario import REVISION
 from streams.demo.series import Series
 from streams.demo.strategy import MovingAverages
@@ -41,6 +42,7 @@ class Told:
         live: the strategy, when the feed was all it had.
         history: the rows that the backfill brought.
         series: the strategy, with archive, Kafka and backfill as one.
+        promise: one that was broken.
     """
 
     sending: Sending
@@ -51,6 +53,7 @@ class Told:
     verdict: Verdict
     history: pl.DataFrame
     series: Series
+    promise: Promise
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def found_facts(told: Told, market: pl.DataFrame) -> Facts:
         facts[r.symbol, "last close"] = r.closes[-1]
         facts[r.symbol, "signals"] = r.signals
         facts[r.symbol, "signals of the feed"] = holey.signals if holey else 0
-    return facts | told.series.facts(market)
+    return facts | told.series.facts(market) | told.promise.facts()
 
 
 def _backfill_facts(filling: Filling, verdict: Verdict) -> Facts:

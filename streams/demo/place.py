@@ -15,7 +15,7 @@ from operations.stack.processes import ProcessRef, spawn
 from streams.demo.market import DATA, RAW_SCHEMA
 from streams.settings import Settings, load_settings
 
-__all__ = ["DATASET", "QUEUE_PARTITIONS", "Place", "default_folder"]
+__all__ = ["DATASET", "PROMISE_S", "QUEUE_PARTITIONS", "READER", "WINDOW_S", "Place", "default_folder"]
 
 DATASET = "ohlcv.us.1d"
 _WORLD = "demo"
@@ -24,6 +24,8 @@ _KEPT = {"SEAMLESS_CACHE_DIR"}
 _CHUNK_ROWS = 7
 QUEUE_PARTITIONS = 6
 """Of each queue: as many for each of three workers, and then for each of two."""
+READER, PROMISE_S, WINDOW_S = "momentum", 1.5, 2
+"""A reader, within how many seconds it is promised to be answered, and over how many seconds that is judged."""
 
 
 def default_folder() -> Path:
@@ -64,11 +66,12 @@ class Place:
         self.config.write_text(_settings_text(stack, self.archive), encoding="utf-8")
         return load_settings(self.config, env={})
 
-    def start(self, command: str, name: str) -> ProcessRef:
+    def start(self, command: str, name: str, **env: str) -> ProcessRef:
         """Start a command of `seamless`, one or several words, as a process of its own, which ends when this one does.
 
         Args:
             name: of its log.
+            env: what is set in its environment besides.
         """
         log = self.log(name)
         log.parent.mkdir(exist_ok=True)
@@ -84,7 +87,7 @@ class Place:
             ],
             log=log,
             cwd=self.folder,
-            env=_environment(os.environ),
+            env=_environment(os.environ) | env,
             die_with_parent=True,
         )
 
@@ -125,4 +128,16 @@ commit_interval_s = 0.5
 
 [topics]
 shard_partitions = {QUEUE_PARTITIONS}
+
+# Only this is watched, in short windows, so that a breach opens and resolves while you look on.
+[sla.objectives.prompt]
+kind = "quantile"
+consumer = {json.dumps(READER)}
+quantile = 0.99
+limit = {PROMISE_S}
+window = {WINDOW_S}
+
+[sla_agent]
+defaults = false
+checkpoint_s = 1.0
 """

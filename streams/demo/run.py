@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from operations.stack import EmbeddedStack, StackState
 from operations.stack.filelock import exclusive
 from operations.stack.install import install
+from operations.stack.processes import ProcessRef
 from operations.stack.settings import KAFKA_VERSION, REGISTRY_VERSION
 from operations.stack.state import STATE_FILE
 from streams.clock import monotonic
@@ -50,16 +51,23 @@ def run_demo(show: Show, folder: Path, *, keep: bool = False) -> Outcome:
     with exclusive(folder / _MARK, wait_s=0, refusal=busy):
         show.title(
             "Thirteen years of real daily bars of five stocks, with twelve faults put in, go through the whole "
-            "pipeline, and two years that the feed left out are filled by three workers, of which one is killed. Kafka "
-            "and the registry are real, nothing is mocked, and every count is checked at the end."
+            "pipeline, and two years that the feed left out are filled by three workers, of which one is killed. Then "
+            "Kafka hangs, and somebody is told. Kafka and the registry are real, nothing is mocked, and every count is "
+            "checked at the end."
         )
         with _stack(show, folder, keep=keep) as state:
             from streams.demo.pipeline import run_pipeline
 
-            outcome = run_pipeline(show, place, place.settle(state), began)
+            outcome = run_pipeline(show, place, place.settle(state), _broker(state), began)
         if keep:
             show.commands(_commands(place))
     return outcome
+
+
+def _broker(state: StackState) -> ProcessRef:
+    if state.kafka is None:
+        raise StackError("The stack says that it runs, and has no broker: try again.")
+    return state.kafka.process
 
 
 @contextmanager
@@ -96,6 +104,7 @@ def _commands(place: Place) -> Sequence[tuple[str, str]]:
             f"seamless tail {DATASET} --from earliest --limit 5 {config}",
         ),
         ("look at the rows that failed", f"seamless quarantine list {DATASET} {config}"),
+        ("look at the promise that was broken", f"seamless sla status {config}"),
         ("look at the backfill", f"seamless backfill list {config}"),
         ("prove it again", f"seamless backfill verify --check {place.certificate} {config}"),
         ("run the normalizer again", f"seamless normalize {config}"),

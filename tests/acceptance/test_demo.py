@@ -47,13 +47,16 @@ def test_every_count_is_right_and_nothing_is_left_running_where_no_program_is_on
         [SEAMLESS, "demo", "--dir", folder], env=bare, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    assert "All 95 counts are what they must be" in done.stdout
+    assert "All 99 counts are what they must be" in done.stdout
     assert "the producer refuses" in done.stdout
     assert re.search(r"worker \d is killed with SIGKILL at \d\d%", done.stdout)
     assert re.search(r"worker \d took over \w+ from 200\d-\d\d-\d\d \d+\.\d s after the kill", done.stdout)
     assert "ratio 1.0: 32 of 32 shards, 2,016 rows" in done.stdout
     assert "32 shards, 2,016 rows, each exactly once" in done.stdout
     assert re.search(r"root [0-9a-f]{64}", done.stdout)
+    assert "in the place of Alertmanager, which is not on the path" in done.stdout
+    told = ["Kafka hangs", "Kafka goes on", r"breach \w+ opened", r"\w+ \(warning\) fires", "resolved", "is over"]
+    assert re.search(".*".join(told), done.stdout, re.DOTALL)
     assert "✗" not in done.stdout
     assert done.stderr == ""
     assert nothing_left(folder)
