@@ -20,6 +20,7 @@ __all__ = [
     "Values",
     "environment_values",
     "file_values",
+    "is_setting",
     "nested",
     "override_values",
 ]
@@ -91,7 +92,7 @@ def environment_values(values: Values, env: Mapping[str, str]) -> list[Problem]:
     datasets = {_as_variable(where[1]): where[1] for where in values if where[0] == "datasets" and len(where) > 1}
     problems = []
     for variable, text in sorted(env.items()):
-        if not _is_setting(variable, text):
+        if not is_setting(variable, text):
             continue
         where = tuple(part.lower() for part in variable.removeprefix(ENV_PREFIX).split("__"))
         if where[:2] == ("kafka", "client") and len(where) > 2:
@@ -168,7 +169,8 @@ def _as_variable(dataset: str) -> str:
     return re.sub(r"[.-]", "_", dataset)
 
 
-def _is_setting(variable: str, text: str) -> bool:
+def is_setting(variable: str, text: str) -> bool:
+    """Return whether a variable of the environment is read as a setting."""
     if not variable.startswith(ENV_PREFIX) or _RESERVED.fullmatch(variable):
         return False
     if "__" in variable or _KUBERNETES.fullmatch(variable) is None:

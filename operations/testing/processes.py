@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from operations.stack import guard
+from streams.settings_sources import is_setting
 
-__all__ = ["SEAMLESS", "Process", "running"]
+__all__ = ["SEAMLESS", "Process", "environment", "running"]
 
 SEAMLESS: Final = Path(sys.executable).parent / "seamless"
 
@@ -24,14 +25,12 @@ class Process:
     def __init__(self, arguments: Sequence[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
         self.log = log
         self._out: IO[bytes] = log.open("ab")
-        # Without the width of a terminal, which workers of pytest-xdist have and other runs have not.
-        inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         self._process = subprocess.Popen(
             [str(SEAMLESS), *arguments],
             stdout=self._out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**inherited, **(environ or {})},
+            env=environment(environ),
         )
         # Ends the process also when the test run itself is killed.
         self._guard = subprocess.Popen([sys.executable, guard.__file__, str(os.getpid()), str(self.pid)])
@@ -73,6 +72,17 @@ class Process:
         self._guard.wait(10)
         self._out.close()
         return code
+
+
+def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables of a test's process: what is given, and of those around what does not change what it does.
+
+    Left out are settings, which go before those of a file and may mean a system that is no test's, and the width of a
+    terminal, which workers of pytest-xdist have and other runs have not.
+    """
+    around = os.environ.items()
+    kept = {name: text for name, text in around if name not in {"COLUMNS", "LINES"} and not is_setting(name, text)}
+    return {**kept, **(environ or {})}
 
 
 @contextmanager

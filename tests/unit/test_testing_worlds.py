@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from operations.testing.processes import environment
 from operations.testing.worlds import settings_of, world_name
 from streams.errors import SettingsError
 from streams.topics import check_world
@@ -31,6 +32,17 @@ def test_changes_are_laid_over_the_file_table_by_table(tmp_path: Path) -> None:
         "topics": LISTS,
         "datasets": {"bars.1m": {"contract": contract, "interval": "1m", "mode": "blocking"}},
     }
+
+
+def test_what_is_set_around_a_test_reaches_none_of_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"KAFKA__BOOTSTRAP_SERVERS": "ours:9092", "WORLD": "live", "CACHE_DIR": "/somewhere"}.items():
+        monkeypatch.setenv(f"SEAMLESS_{name}", text)
+    found = environment({"SEAMLESS_WORLD": "a-test"})
+    assert {name: text for name, text in found.items() if name.startswith("SEAMLESS_")} == {
+        "SEAMLESS_CACHE_DIR": "/somewhere",
+        "SEAMLESS_WORLD": "a-test",
+    }
+    assert found["PATH"]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
