@@ -39,6 +39,8 @@
     lag_records: 10000,
     archive_lag_records: 100000,
     agent_lag_records: 10000,
+    // Commits of the archive that came second within ten minutes: a few follow when partitions move.
+    refused_commits: 30,
     // Chunks refused within ten minutes because their holder had lost the lease: one or two follow any lost worker.
     fenced_chunks: 5,
     // Shares of rows that are quarantined, or flagged, and how many times the day before is a spike.

@@ -232,6 +232,12 @@ CASES = (
         170,
         OF_BARS,
     ),
+    Case(
+        "conformance-flag-spike",
+        "history that a worker flags",
+        {ROWS_IN: "0+100x180", FLAGGED.replace("{", '{job="seamless-worker",'): "0x150 0+200x30"},
+        170,
+    ),
     Case("conformance-flag-spike", "as many as ever", {ROWS_IN: "0+100x180", FLAGGED: "0+20x180"}, 170),
     Case("conformance-flag-spike", "a few after none", {ROWS_IN: "0+1000x180", FLAGGED: "0x150 0+5x30"}, 170),
     Case(

@@ -22,7 +22,10 @@ function(config, prom, grafana) {
     ),
     prom.alert(
       'seamless-archive-commits-refused',
-      '%s > 30' % prom.grown(by, prom.sel('seamless_archive_refused_commits_total'), '10m'),
+      '%s > %d' % [
+        prom.grown(by, prom.sel('seamless_archive_refused_commits_total'), '10m'),
+        config.thresholds.refused_commits,
+      ],
       'warning',
       uid,
       "Archivers of {{ $labels.dataset }} are in one another's way",

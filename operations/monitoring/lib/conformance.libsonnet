@@ -116,7 +116,11 @@ function(config, prom, grafana) {
     )
     for window in ['10m', '1d']
   ] + [
-    prom.record(ratio('flagged', window), prom.share(by, prom.sel('seamless_conformance_flag_total'), rows, window))
+    // Workers flag rows of history, too, which are no rows of the feed.
+    prom.record(
+      ratio('flagged', window),
+      prom.share(by, prom.sel('seamless_conformance_flag_total'), rows, window, ['job', 'instance'] + by)
+    )
     for window in ['10m', '1d']
   ],
 

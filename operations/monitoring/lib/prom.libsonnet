@@ -33,10 +33,14 @@ function(config) {
       w: window,
     }),
 
-  // A share, which is 0 rather than nothing while the part has no series.
-  share(by, part, whole, window)::
+  // A share, which is 0 rather than nothing while the part has no series. With `beside`, the part counts only where
+  // there is a whole with the same of these labels, as where other processes tell of the part alone.
+  share(by, part, whole, window, beside=[])::
     local all = prom.rate(by, whole, window);
-    '(%s or 0 * %s) / (%s > 0)' % [prom.rate(by, part, window), all, all],
+    local some =
+      if beside == [] then prom.rate(by, part, window)
+      else prom.sum(by, 'rate(%s[%s]) and on (%s) %s' % [part, window, std.join(', ', beside), whole]);
+    '(%s or 0 * %s) / (%s > 0)' % [some, all, all],
 
   // Series above a limit, where some datasets have one of their own.
   above(metric, limit, limit_of, matchers=[])::
