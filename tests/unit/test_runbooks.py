@@ -1,5 +1,5 @@
-"""Runbooks: one per alert and language, alike in structure. That commands, options and metrics in them exist is tested
-with all other documentation, in test_docs.py."""
+"""Runbooks: one per alert and language, with the same parts. That commands, options and metrics in them exist is tested
+with all other documentation, in test_docs.py; that both languages say the same, in test_translations.py."""
 
 from __future__ import annotations
 
@@ -37,17 +37,3 @@ def test_a_runbook_has_its_parts_and_a_command_to_look_with(language: str, name:
         assert part.strip()
     look = text.split(f"## {PARTS[language][1]}")[1].split("\n## ")[0]
     assert "$ " in look
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_both_languages_say_the_same_in_commands_and_steps(name: str) -> None:
-    english, korean = page("en", name), page("ko", name)
-    for what in (r"^ *\$ .+$", r"^\d+\. ", r"\]\([^)]+\)"):
-        assert re.findall(what, english, re.M) == re.findall(what, korean, re.M)
-    named = [sorted(re.findall(r"`[^`\n]+`", re.sub(r"```.*?```", "", text, flags=re.S))) for text in (english, korean)]
-    assert named[0] == named[1]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_korean_one_is_in_korean(name: str) -> None:
-    assert len(re.findall(r"[가-힣]", page("ko", name))) > 80
