@@ -31,6 +31,7 @@ _ALL: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "alerts": ("from a breach to its alert", "benchmarks.alerts", ()),
     "start": ("seconds until the embedded stack answers", "benchmarks.start", ()),
     "archive": ("reads of the archive against polars and DuckDB", "benchmarks.archive", ("reads",)),
+    "provider": ("fetches against polars, a crowd of them, and the archive's ingest", "benchmarks.provider", ()),
     "peers": ("the same job by Seamless and by its peers", "benchmarks", ()),
 }
 

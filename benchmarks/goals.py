@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 __all__ = [
+    "ARCHIVE_INGEST",
     "ARCHIVE_READ",
     "AT_LEAST",
     "AT_MOST",
     "BARS_PER_SECOND",
+    "FETCH",
     "GOVERNANCE_AT_LEAST",
     "GOVERNANCE_AT_MOST",
     "HANDOVER_P99_SECONDS",
@@ -58,6 +60,12 @@ REBUILD_SECONDS, LEASES_P99_MS = 10.0, 50.0
 
 #: How many times as long as polars takes for one Parquet file of the same rows.
 ARCHIVE_READ = 2.0
+
+#: The time of `Provider.fetch` for as many rows / that of polars.
+FETCH = 2.0
+
+#: The archiver's rate / the normalizer's: it must keep up.
+ARCHIVE_INGEST = 1.0
 
 
 def at_least(goal: float | None, found: float | None) -> str:
