@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # One more than the two cores of a small machine, as tests wait as much as they work; who is done first helps the others.
 SPREAD := -n 3 --dist worksteal
+# What `seamless ready` asks for.
+REPORT := build/test-report.json
 # Where it is set, each of the hundreds of processes that tests start compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -31,8 +33,10 @@ demo: $(READY) ## Replay real market data through the whole pipeline on the embe
 	$(BIN)/seamless demo
 
 test: $(READY) ## Run all tests (unit, properties, integration on real Kafka, acceptance)
-	$(BIN)/python -m pytest tests/unit tests/properties $(SPREAD) -q
-	$(BIN)/python -m pytest tests/chaos tests/acceptance tests/integration -m "not chaos" $(SPREAD) -q
+	@rm -f $(REPORT)
+	$(BIN)/python -m pytest tests/unit tests/properties $(SPREAD) -q --seamless-report $(REPORT)
+	$(BIN)/python -m pytest tests/chaos tests/acceptance tests/integration -m "not chaos" $(SPREAD) -q \
+		--seamless-report $(REPORT)
 
 unit: $(READY) ## Run the tests that need no Kafka
 	$(BIN)/python -m pytest tests/unit tests/properties $(SPREAD) -q

@@ -103,6 +103,11 @@ class PartitionReader:
                 return None
         return None
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all was read that there was to be read when it began; never where there is no end."""
+        return not self._open
+
     def close(self) -> None:
         """Let go of Kafka; a second call does nothing."""
         if not self._closed:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG",
+    "GROUPS",
+    "REPORT",
     "pytest_addoption",
     "pytest_configure",
     "seamless_fault_injection",
@@ -30,22 +32,40 @@ __all__ = [
 ]
 
 CONFIG = "seamless_config"
+GROUPS = "seamless_groups"
+REPORT = "--seamless-report"
 _COORDINATOR_S = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the setting that names a settings file."""
+    """Add the settings, and the option that asks for a report."""
     parser.addini(CONFIG, "settings that each seamless_world begins with; a path relative to pytest's root", default="")
+    parser.addini(GROUPS, "which tests are of which group of --seamless-report", type="linelist", default=[])
+    parser.addoption(
+        REPORT, type=Path, metavar="PATH", help="write what tests said, by group, as `seamless ready` asks for it"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Explain the marks."""
+    """Explain the marks, and write a report if one is asked for."""
     config.addinivalue_line(
         "markers",
         "seamless_world(with_coordinator=False, **sections): settings of the test's world that differ from "
         "seamless_config, nested like seamless.toml, and whether it has a coordinator service",
     )
     config.addinivalue_line("markers", "seamless_faults(seed): what chance follows from in seamless_fault_injection")
+    config.addinivalue_line(
+        "markers", "seamless_group(name): regression, fault_injection or observability, for --seamless-report"
+    )
+    path = config.getoption(REPORT)
+    if path is None:
+        return
+    from operations.testing.report import Grouping, ReportWriter
+
+    grouping = Grouping(config.getini(GROUPS))
+    config.pluginmanager.register(grouping, "seamless-grouping")
+    if not hasattr(config, "workerinput"):  # of workers of pytest-xdist the controller counts
+        config.pluginmanager.register(ReportWriter(config, path.absolute(), grouping), "seamless-report")
 
 
 @pytest.fixture(scope="session")

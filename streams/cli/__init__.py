@@ -24,6 +24,7 @@ from streams.cli.monitoring import app as _monitoring
 from streams.cli.normalize import normalize
 from streams.cli.produce import produce
 from streams.cli.quarantine import app as _quarantine
+from streams.cli.ready import ready
 from streams.cli.schema import app as _schema
 from streams.cli.sla import app as _sla
 from streams.cli.sla_agent import sla_agent
@@ -64,6 +65,7 @@ for _command in (
     down,
     status,
     doctor,
+    ready,
     demo,
     normalize,
     coordinator,

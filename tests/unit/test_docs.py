@@ -44,7 +44,7 @@ PROGRAMS = r"seamless|python scripts/(?:lease_recover|inject_sla_violation)\.py"
 CALL = re.compile(rf"^\s*(?:\$ )?(?:\.venv/bin/)?((?:{PROGRAMS}) [a-z].*)$|`((?:{PROGRAMS}) [a-z][^`]*)`", re.M)
 DOTTED = re.compile(r"`(seamless\.[a-z_]+\.[a-z_]+)`")
 METRIC = re.compile(r"`((?:backfill|seamless)_[a-z_]*[a-z])`")
-FIXTURES = {*plugin.__all__, plugin.CONFIG}
+FIXTURES = {*plugin.__all__, plugin.CONFIG, plugin.GROUPS}
 BACKFILL = ROOT / "docs" / "backfill.md"
 
 
