@@ -84,6 +84,7 @@ class ConformanceReport(BaseModel):
     findings: tuple[FindingCount, ...]
     ignored_columns: tuple[str, ...] = ()
     created_at: datetime | None = None
+    newest: datetime | None = None
     schema_mode: str | None = None
     schemas: tuple[SchemaCount, ...] = ()
 
@@ -153,6 +154,7 @@ def merge_reports(reports: Sequence[ConformanceReport]) -> ConformanceReport:
             "findings": _merge_findings(x for r in reports for x in r.findings),
             "ignored_columns": tuple(dict.fromkeys(c for r in reports for c in r.ignored_columns)),
             "created_at": reports[-1].created_at,
+            "newest": max((r.newest for r in reports if r.newest is not None), default=None),
             "schema_mode": reports[-1].schema_mode,
             "schemas": merge_schemas(x for r in reports for x in r.schemas),
         }

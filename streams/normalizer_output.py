@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 
+from schemas.columns import numbers
 from schemas.conformance import ConformanceResult
 from schemas.keystate import KeyStates
 from schemas.report import ConformanceReport, SchemaCount, merge_reports, merge_schemas
@@ -18,6 +21,7 @@ from streams.transactions import TransactionalProducer
 
 __all__ = ["NormalizerOutput", "OpenTransaction"]
 
+_EPOCH, _MICROS = datetime(1970, 1, 1, tzinfo=UTC), 1_000_000
 _BY_KEY = -1  # as partition: the partitioner chooses by the record's key
 
 
@@ -31,6 +35,8 @@ class OpenTransaction:
         reports: of each batch.
         schemas: rows of each batch by schema.
         offsets: the offset to commit, by partition.
+        newest: greatest event time of the rows that were written, microseconds since the epoch and not before; None if
+            none were.
         touched: slots of the keys whose states changed.
     """
 
@@ -41,6 +47,7 @@ class OpenTransaction:
         self.reports: list[ConformanceReport] = []
         self.schemas: list[SchemaCount] = []
         self.offsets: dict[int, int] = {}
+        self.newest: int | None = None
         self.touched: set[int] = set()
 
     def add(
@@ -52,11 +59,20 @@ class OpenTransaction:
         self.reports.append(result.report)
         self.schemas += schemas
         self.offsets |= {r.partition: r.last + 1 for r in result.report.ranges}
+        if result.batch.num_rows:
+            newest = int(numbers(result.batch.column(result.contract.event_time)).max())
+            self.newest = max(self.newest or 0, newest * _MICROS // result.contract.time_units)
         self.touched.update(result.delta.slots.tolist())
 
     def shares(self) -> list[tuple[int, int]]:
         """Return (rows, quarantined rows) of each batch."""
         return [(r.rows_in, r.rows_quarantined) for r in self.reports]
+
+    def newest_before(self, moment: datetime) -> datetime | None:
+        """Return `newest`, or a moment if that is earlier: a row that is dated in the future may be dated anyhow."""
+        if self.newest is None:
+            return None
+        return _EPOCH + timedelta(microseconds=min(self.newest, (moment - _EPOCH) // timedelta(microseconds=1)))
 
     def age(self) -> float:
         """Return how many seconds ago the first row was conformed."""
@@ -88,10 +104,15 @@ class NormalizerOutput:
         self, transaction: OpenTransaction, states: KeyStates, schema_mode: str | None = None
     ) -> ConformanceReport:
         """Write what ends a transaction: the states of the keys that it touched, and one report of all its batches."""
-        touched = np.array(sorted(transaction.touched), np.int64)
+        touched, at = np.array(sorted(transaction.touched), np.int64), now()
         self._producer.send(self._job.state, *self._store.encode(states.records(states.read(touched))))
         report = merge_reports(transaction.reports).model_copy(
-            update={"created_at": now(), "schema_mode": schema_mode, "schemas": merge_schemas(transaction.schemas)}
+            update={
+                "created_at": at,
+                "newest": transaction.newest_before(at),
+                "schema_mode": schema_mode,
+                "schemas": merge_schemas(transaction.schemas),
+            }
         )
         payload = self._job.report_codec.encode(report.to_avro())
         self._producer.send(self._job.reports, [payload], [self._job.dataset.encode()], [_BY_KEY])

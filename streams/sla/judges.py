@@ -195,8 +195,8 @@ class StalenessJudge:
 
     def judge(self, panes: Panes, end: int) -> Verdict:
         seen = [fold for start, fold in panes if start < end and fold.newest is not None]
-        for fold in seen:
-            self.newest = max(self.newest or 0, fold.newest or 0)
+        for fold in seen:  # a row that is dated in the future is as new as may be, and ages all the same
+            self.newest = max(self.newest or 0, min(fold.newest or 0, end))
         broken: Severity | None = self._watch.settings.severity if self._is_stale(end) else None
         baseline = self._baseline(end)
         return Verdict(

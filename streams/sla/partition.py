@@ -18,6 +18,7 @@ from streams.sla.verdict import Links, resolved
 __all__ = ["Output", "PartitionWindows"]
 
 NS = 1_000_000_000
+_HANDED_ON = DATASET_ITSELF, "staleness"
 
 
 @dataclass(slots=True)
@@ -27,7 +28,8 @@ class Output:
     Attributes:
         breaches: records to write, those of one breach in their order.
         late: what was told of windows that were closed, by series; it is in none of them.
-        newest: by dataset, the newest live row that a reader saw, and when it was told; nanoseconds since the epoch.
+        newest: by dataset, the newest live row that was seen or written, and when it was told; nanoseconds since the
+            epoch.
         closes: ends of the windows that were closed and held something.
         observations: how many were folded.
         replayed: records that were folded before.
@@ -217,9 +219,12 @@ class PartitionWindows:
     def _hand_on(self, told: Told) -> None:
         """Remember how new the rows of a dataset are, for the partition in which that is watched."""
         key, newest = told.series, told.fold.newest
-        if newest is None or key.consumer == DATASET_ITSELF or newest <= self._forwarded.get(key.dataset, 0):
+        if newest is None or (key.consumer, key.phase) == _HANDED_ON:
             return
-        if any(w.kind == "staleness" for w in self._objectives.of(SeriesKey(key.dataset, DATASET_ITSELF, "staleness"))):
+        newest = min(newest, told.at)  # one row that is dated in the future must not hide all that follow
+        if newest <= self._forwarded.get(key.dataset, 0):
+            return
+        if any(w.kind == "staleness" for w in self._objectives.of(SeriesKey(key.dataset, *_HANDED_ON))):
             self._forwarded[key.dataset] = newest
             self.output.newest[key.dataset] = newest, told.at
 

@@ -63,7 +63,7 @@ def fold_of(datum: Mapping[str, Any]) -> Fold:
 
 
 def of_report(report: Mapping[str, Any], topic: str, partition: int, offset: int) -> dict[str, Any] | None:
-    """Return the observation that a conformance report makes: its rows, and those that broke a rule.
+    """Return the observation that a conformance report makes: its rows, those that broke a rule, and how new they are.
 
     A row with two findings is in both counts, so of those that passed no more than the most frequent finding is sure.
     """
@@ -71,13 +71,19 @@ def of_report(report: Mapping[str, Any], topic: str, partition: int, offset: int
         return None
     found = [f["count"] for f in report["findings"] if f["severity"] == "violation"]
     over = max([report["rows_quarantined"], *found])
-    fold = Fold(count=report["rows_in"], over=min(over, report["rows_in"]), last=nanos(report["created_at"]))
+    newest = report.get("newest")  # of an earlier version there is none
+    fold = Fold(
+        count=report["rows_in"],
+        over=min(over, report["rows_in"]),
+        last=nanos(report["created_at"]),
+        newest=None if newest is None else nanos(newest),
+    )
     source = {"topic": topic, "partition": partition, "offset": offset}
     return _about_dataset(report["world"], report["dataset"], "conformance", report["created_at"], fold, source)
 
 
 def of_watermark(world: str, dataset: str, newest: int, at: int) -> dict[str, Any]:
-    """Return the observation that says how new the rows of a dataset are, whichever reader saw them."""
+    """Return the observation that says how new the rows of a dataset are, whoever saw or wrote them."""
     return _about_dataset(world, dataset, "staleness", moment(at), Fold(count=1, last=at, newest=newest), None)
 
 

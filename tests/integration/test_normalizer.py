@@ -385,6 +385,7 @@ def test_reports_name_what_was_found_and_where(stack: EmbeddedStack, world: str,
     found = [decode(payload(m)) for m in made.read(reports)]
     assert sum(r["rows_in"] for r in found) == 5
     assert sum(r["rows_quarantined"] for r in found) == 1
+    assert max(r["newest"] for r in found).timestamp() * 1_000_000 == rows[-1]["event_time"]
     [finding] = [f for r in found for f in r["findings"] if f["severity"] == "violation"]
     assert (finding["flag"], finding["column"], finding["examples"]) == ("negative_size", "volume", ["1:3"])
     registered = registered_contract(made.registry, world, "bars")

@@ -106,15 +106,23 @@ def test_silence_breaks_a_promise_within_two_seconds_while_the_market_is_open_an
         until(lambda: made.states() == ["opened", "resolved"], 20, "its end", agent.output)
 
 
-def test_a_dataset_whose_rows_break_too_many_rules_is_told_of_once(
+def test_a_dataset_whose_rows_break_too_many_rules_is_told_of_once_and_new_ones_are_news_though_nobody_reads(
     stack: EmbeddedStack, world: str, tmp_path: Path
 ) -> None:
-    made = make_sla_world(stack, world, tmp_path, {"clean": {"kind": "conformance", "max_ratio": 0.1, "window": "2s"}})
+    objectives: dict[str, dict[str, Any]] = {
+        "clean": {"kind": "conformance", "max_ratio": 0.1, "window": "2s"},
+        "fresh": {"kind": "staleness", "limit": "3s"},
+    }
+    live = {"interval": None, "calendar": "24/7"}
+    made = make_sla_world(stack, world, tmp_path, objectives, contract="trade", dataset=live)
     with running(["sla-agent", "--config", str(made.config)], tmp_path / "agent.log") as agent:
         until(lambda: agent.output().count("sla_partition_taken") >= 4, 60, "taking partitions", agent.output)
+        until(lambda: made.states("fresh") == ["opened"], 30, "silence to be told of", agent.output)
         report(made, rows=100, quarantined=20)
-        until(lambda: made.states() == ["opened", "resolved"], 30, "the breach", agent.output)
-    opened, over = made.breaches()
+        until(lambda: made.states("clean") == ["opened", "resolved"], 30, "the breach", agent.output)
+        # Nobody reads, and the rows that were written are new all the same.
+        until(lambda: made.states("fresh")[:2] == ["opened", "resolved"], 30, "fresh rows", agent.output)
+    opened, over = (each for each in made.breaches() if each.objective == "clean")
     assert (opened.phase, opened.count, opened.over, opened.observed) == ("conformance", 100, 20, 0.2)
     assert over.reason == "silent"
 
@@ -124,7 +132,7 @@ def report(made: SLAWorld, *, rows: int, quarantined: int) -> None:
     datum: dict[str, Any] = {
         "dataset": DATASET, "world": made.world.name, "mode": "blocking", "contract": "c", "contract_fingerprint": "f",
         "rows_in": rows, "rows_out": rows - quarantined, "rows_quarantined": quarantined, "rows_dropped": 0,
-        "ranges": [], "findings": [], "created_at": now(),
+        "ranges": [], "findings": [], "created_at": now(), "newest": now(),
     }  # fmt: skip
     made.write_to(topic, EventCodec(made.world.registry, topic, "conformance_report").encode(datum), b"bars/0")
 

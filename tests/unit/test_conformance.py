@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import fastavro
@@ -435,6 +435,9 @@ def test_reports_of_one_dataset_add_up() -> None:
     assert merged.findings[0].examples == ("0:101", "0:101")
     assert merged.ignored_columns == ("vendor",)
     assert merge_reports([one]).model_dump() == one.model_dump()
+    newer, newest = (datetime(2024, 1, day, tzinfo=UTC) for day in (2, 3))
+    dated = [one.model_copy(update={"newest": at}) for at in (newer, newest, None)]
+    assert merge_reports(dated).newest == newest
 
 
 def test_reports_that_do_not_belong_together_are_not_merged() -> None:
@@ -445,7 +448,8 @@ def test_reports_that_do_not_belong_together_are_not_merged() -> None:
 
 
 def test_a_report_comes_back_from_json_and_from_avro_as_it_was() -> None:
-    found = report().model_copy(update={"created_at": datetime(2024, 1, 2, tzinfo=UTC)})
+    at = datetime(2024, 1, 2, tzinfo=UTC)
+    found = report().model_copy(update={"created_at": at, "newest": at - timedelta(microseconds=1)})
     assert ConformanceReport.model_validate_json(found.model_dump_json()) == found
     for kept in (found, found.model_copy(update={"created_at": None, "contract_version": None})):
         schema = fastavro.parse_schema(load_event("conformance_report"))

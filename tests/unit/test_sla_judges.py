@@ -281,6 +281,21 @@ def test_the_newest_row_that_any_reader_saw_is_handed_on() -> None:
     assert log.windows.drain().newest == {"bars": (START + NS, START + 2 * NS)}
 
 
+def test_the_newest_row_that_was_written_is_handed_on_and_what_was_handed_on_is_not() -> None:
+    log = log_of(STALE)
+    log.write(Seen(1, series=SeriesKey("bars", DATASET_ITSELF, "conformance"), newest=START))
+    log.write(Seen(2, series=LIVE, newest=START + NS))
+    assert log.windows.drain().newest == {"bars": (START, START + NS)}
+
+
+def test_a_row_that_is_dated_in_the_future_ages_from_when_it_was_seen_and_hides_no_other() -> None:
+    log = log_of(STALE, interval=None)
+    log.write(0.0, Seen(1, series=LIVE, newest=START + 3_600 * NS), 200.0)
+    assert log.told() == [("opened", "warning", 93)]
+    log.write(Seen(201, newest=START + 3_600 * NS), Seen(202, newest=START + 202 * NS))
+    assert log.windows.drain().newest == {"bars": (START + 202 * NS, START + 202 * NS)}
+
+
 def jobs_of(**settings: Any) -> JobSeries:
     found = Objectives(sla_settings({"it": {"kind": "completeness", "limit": "60s", **settings}}))
     (watch,) = found.of(SeriesKey("bars", DATASET_ITSELF, "completeness"))
