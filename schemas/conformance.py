@@ -14,6 +14,7 @@ reasons and duplicates are dropped. What cannot be decoded is rejected in both: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +113,12 @@ class ConformancePipeline:
         self._time_at = self._schema.get_field_index(contract.event_time)
         self._identity = [self._schema.get_field_index(n) for n in contract.identity if n != contract.key]
         self._content = [self._schema.get_field_index(n) for n in contract.content]
+
+    def in_mode(self, mode: Mode) -> ConformancePipeline:
+        """Return the same pipeline in a mode; what it knows of the rules is shared."""
+        found = copy(self)
+        found.mode = mode
+        return found
 
     def new_states(self) -> KeyStates:
         """Return states that remember nothing yet."""

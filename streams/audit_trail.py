@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from streams import topics
@@ -17,7 +17,7 @@ from streams.schema_policy import SchemaPolicy
 from streams.settings import Settings
 from streams.transactions import TransactionAborted, TransactionalProducer
 
-__all__ = ["AuditTrail", "set_policy"]
+__all__ = ["AuditTrail", "in_transaction", "set_policy"]
 
 _DEADLINE_SECONDS = 30.0
 _TIMEOUT_MS = 10_000
@@ -44,7 +44,7 @@ class AuditTrail:
         found = list(entries)
         if found:
             # Of this process alone: others that write at the same moment must not be fenced.
-            _write(self._settings, f"schema.audit.{os.getpid()}", lambda p: self._send(p, found))
+            in_transaction(self._settings, f"schema.audit.{os.getpid()}", lambda p: self.send(p, found))
 
     def read(self, since: datetime | None = None, dataset: str | None = None) -> Iterator[AuditEntry]:
         """Yield the entries there are now, oldest first.
@@ -70,7 +70,8 @@ class AuditTrail:
         own = {topics.subject(spec.name) for spec in topics.dataset_topics(self._settings, dataset)}
         return entry.dataset == dataset or entry.subject in own
 
-    def _send(self, producer: TransactionalProducer, entries: list[AuditEntry]) -> None:
+    def send(self, producer: TransactionalProducer, entries: Sequence[AuditEntry]) -> None:
+        """Write entries within a transaction of the caller's; they count when it is committed."""
         payloads = [self.codec.encode(entry.to_avro()) for entry in entries]
         producer.send(self.topic, payloads, [entry.key for entry in entries], [0] * len(entries))
 
@@ -87,12 +88,17 @@ def set_policy(settings: Settings, registry: Registry, policy: SchemaPolicy, ent
 
     def send(producer: TransactionalProducer) -> None:
         producer.send(topic, [payload], [policy.dataset.encode()], [0])
-        trail._send(producer, [entry])
+        trail.send(producer, [entry])
 
-    _write(settings, f"schema.policy.{policy.dataset}", send)
+    in_transaction(settings, f"schema.policy.{policy.dataset}", send)
 
 
-def _write(settings: Settings, name: str, send: Callable[[TransactionalProducer], None]) -> None:
+def in_transaction(settings: Settings, name: str, send: Callable[[TransactionalProducer], None]) -> None:
+    """Send what `send` sends in one transaction, under a name of the world's by which later writers fence earlier ones.
+
+    Raises:
+        BrokerError: if Kafka did not take it; nothing was written.
+    """
     config = producer_config(
         settings, transactional_id=f"{settings.world}.{name}", transaction_timeout_ms=_TIMEOUT_MS, linger_ms=0
     )

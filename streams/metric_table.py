@@ -298,5 +298,11 @@ METRICS: tuple[MetricDefinition, ...] = (
         ("alertmanager",),
         "Seconds since an Alertmanager last took a post; there is one each resend interval, also without alerts.",
     ),
+    MetricDefinition(
+        "seamless_rollback_active",
+        "gauge",
+        ("what", "dataset"),
+        "1 while a rollback (shadow, sla or storage-first) is in force for a dataset, or for all (*); 0 after it.",
+    ),
     MetricDefinition("seamless_build_info", "gauge", ("version",), "Always 1; its labels say what runs."),
 )

@@ -150,6 +150,7 @@ class Metrics:
         self.alert_post_failures = self._counter("seamless_alert_post_failures_total")
         self.alerts_open = self._gauge("seamless_alerts_open")
         self.alert_post_age_seconds = self._gauge("seamless_alert_post_age_seconds")
+        self.rollback_active = self._gauge("seamless_rollback_active")
         self._gauge("seamless_build_info").set(1, version=version)
         for reason in ABORT_REASONS:  # present from the start, so that a first abort shows as a rate
             self._transaction_aborts.add(0, reason=reason)

@@ -36,6 +36,7 @@ from streams.metrics import AbortReason, Metrics
 from streams.normalizer_job import NormalizerJob
 from streams.normalizer_output import NormalizerOutput, OpenTransaction
 from streams.offsets import end_offsets, is_hopeless
+from streams.operating.followed import Followed
 from streams.positions import PositionGuard
 from streams.quarantine_limit import QuarantineLimit
 from streams.raw_batch import RawBatch, gather
@@ -59,6 +60,7 @@ _LONGEST_WAIT = 0.5
 _OTHERS_SECONDS = 1.0
 _FAILED_LIMIT = 10
 _LONGEST_PAUSE = 2.0
+_FOLLOW_SECONDS = 0.5
 _FENCED_LIMIT = 3
 _FENCED_WINDOW_SECONDS = 300.0
 
@@ -92,6 +94,7 @@ class Normalizer:
         self._accept_loss = accept_loss
         self.job = NormalizerJob.prepare(settings, dataset, registry)
         self._gate = SchemaGate(settings, self.job, registry, metrics)
+        self._operations, self._pipeline = Followed(settings, registry, metrics), self.job.pipeline
         self._store = StateStore(settings, self.job.state, self.job.state_codec, self.job.contract.time_units)
         self._limit = QuarantineLimit(settings.quarantine.max_share, settings.quarantine.window_rows)
         instance = settings.normalizer.instance or f"{socket.gethostname()}-{os.getpid()}"
@@ -119,6 +122,7 @@ class Normalizer:
         self._waiting: dict[int, int] = {}
         self._fenced_at: list[float] = []
         self._open = OpenTransaction()
+        self._followed = float("-inf")
         self._ending_took = 0.0
 
     def run(self, stop: Event, *, until_end: bool = False) -> None:
@@ -137,6 +141,8 @@ class Normalizer:
             # Aborts at once what a predecessor of the same name left open, before anybody has to wait for its timeout.
             self._producer.ready()
             self._gate.open()
+            self._operations.open()
+            self._pipeline = self.job.pipeline.in_mode(self._operations.settings.mode_of(self.job.dataset))
             goal = self._goal() if until_end else None
             self._consumer.subscribe(
                 [self.job.raw], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -162,6 +168,7 @@ class Normalizer:
             finally:
                 self._producer.close()
                 self._gate.close()
+                self._operations.close()
 
     # One turn of the loop -----------------------------------------------------------------------------------------
 
@@ -171,7 +178,7 @@ class Normalizer:
         if self._restart:
             self._take_up_again()
         if not self._open.rows:
-            self._gate.follow()
+            self._follow()
         if self._waiting:
             self._ask_again()
         began = monotonic()
@@ -199,6 +206,18 @@ class Normalizer:
                 self._ending_took = monotonic() - gathered
         except TransactionAborted as aborted:
             self._aborted(aborted)
+
+    def _follow(self) -> None:
+        """Adopt what was set meanwhile; no transaction is open, so none is judged in two ways."""
+        if monotonic() - self._followed < _FOLLOW_SECONDS:
+            return
+        self._followed = monotonic()
+        self._gate.follow()
+        if self._operations.poll():
+            before, mode = self._pipeline.mode, self._operations.settings.mode_of(self.job.dataset)
+            self._pipeline = self._pipeline.in_mode(mode)
+            if mode != before:
+                log.info("conformance_mode_changed", dataset=self.job.dataset, before=before, after=mode)
 
     def _keep(self, delivered: Sequence[Message]) -> None:
         """Keep what was delivered for partitions that are not taken up again; the others deliver theirs anew."""
@@ -234,7 +253,7 @@ class Normalizer:
         if not batch.messages:
             return
         origin = Origin(batch.partitions, batch.offsets, batch.timestamps_ms, batch.replayed)
-        result = self.job.pipeline.run(
+        result = self._pipeline.run(
             decoded.parts, self._states, origin=origin, failures=decoded.failures, excepted=self._gate.excepted
         )
         self._stop_if_draining(result.report)

@@ -160,7 +160,7 @@ def make_pipeline(
 
 
 def check_topics(settings: Settings, dataset: str, kinds: Iterable[Callable[[str, str], str]]) -> None:
-    """Check that the topics of a dataset are there, and those of reports and of governance.
+    """Check that the topics of a dataset are there, and those of reports, governance and operations.
 
     A row goes to the partition of its key in every topic of the dataset, so all must have as many.
 
@@ -172,7 +172,12 @@ def check_topics(settings: Settings, dataset: str, kinds: Iterable[Callable[[str
     """
     world, partitions = settings.world, settings.dataset(dataset).partitions
     wanted = [kind(world, dataset) for kind in kinds]
-    shared = [topics.conformance_reports(world), topics.schema_governance(world), topics.schema_audit(world)]
+    shared = [
+        topics.conformance_reports(world),
+        topics.schema_governance(world),
+        topics.schema_audit(world),
+        topics.operations(world),
+    ]
     found = TopicAdmin(settings.kafka).existing([*wanted, *shared])
     missing = [name for name in (*wanted, *shared) if name not in found]
     if missing:

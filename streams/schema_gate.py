@@ -11,7 +11,7 @@ from schemas.exceptions import SchemaException
 from schemas.report import SchemaCount
 from schemas.wire import schema_id
 from streams import topics
-from streams.clock import monotonic, now
+from streams.clock import now
 from streams.governing import govern
 from streams.log import get_logger
 from streams.metrics import Metrics
@@ -28,8 +28,6 @@ from streams.subject_versions import SubjectVersions
 __all__ = ["SchemaGate"]
 
 log = get_logger(__name__)
-
-_FOLLOW_SECONDS = 0.5
 
 
 class SchemaGate:
@@ -54,7 +52,6 @@ class SchemaGate:
         self._raw_schemas = RawSchemas(registry, job.contract)
         self._decoder = Decoder(self._resolve, self._foresee)
         self._versions = SubjectVersions(registry, self.subject, job.contract, self.policy.compatibility)
-        self._followed = float("-inf")
 
     def open(self) -> None:
         """Read what is in force; raises BrokerError if the governance topic cannot be read."""
@@ -64,9 +61,6 @@ class SchemaGate:
 
     def follow(self) -> None:
         """Adopt what was set meanwhile; to be called where no transaction is open."""
-        if monotonic() - self._followed < _FOLLOW_SECONDS:
-            return
-        self._followed = monotonic()
         self._feed.poll()
         self._adopt(self._feed.policy(self._dataset))
         self._see_exceptions()

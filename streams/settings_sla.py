@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from streams.errors import SettingsError
 from streams.settings_kafka import Section
@@ -15,7 +15,7 @@ from streams.sla_layers import BASE_PRESET, Layer, Merged, merged
 from streams.sla_policy import SLAPolicy
 from streams.topics import check_dataset_name
 
-__all__ = ["ConsumerSLA", "SLASettings", "SLATable", "check_consumer"]
+__all__ = ["ConsumerSLA", "Overriding", "SLASettings", "SLATable", "check_consumer"]
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _LONGEST_NAME = 64
@@ -47,8 +47,18 @@ class ConsumerSLA(SLATable):
     datasets: dict[Dataset, SLATable] = Field(default_factory=dict, description="what differs for a dataset")
 
 
+class Overriding(NamedTuple):
+    """What was set at run time for a dataset and a consumer, None for any."""
+
+    dataset: str | None
+    consumer: str | None
+    layer: Layer
+
+
 class SLASettings(Section):
     """Which policy is in force; the strongest is the call, then consumer and dataset, consumer, dataset, default."""
+
+    _overrides: tuple[Overriding, ...] = PrivateAttr(default=())
 
     default: str = Field(BASE_PRESET, description="the preset for whatever nothing else is said of")
     presets: dict[Name, SLAPolicy] = Field(
@@ -86,8 +96,16 @@ class SLASettings(Section):
                 yield None, name
             yield from ((each, name) for each in sorted(datasets) if _says(consumer) or each in consumer.datasets)
 
+    def overridden(self, policies: Sequence[Overriding], objectives: Mapping[str, ObjectiveSettings]) -> SLASettings:
+        """Return these settings with what was set at run time, which goes before all that they say themselves."""
+        if not policies and objectives == self.objectives:
+            return self
+        found = self.model_copy(update={"objectives": dict(objectives)})
+        found._overrides = tuple(sorted(policies, key=lambda o: (o.consumer is not None, o.dataset is not None)))
+        return found
+
     def layers(self, dataset: str | None, consumer: str | None) -> list[Layer]:
-        """Return what the settings say of a dataset and a consumer, the weakest first."""
+        """Return what is said of a dataset and a consumer, the weakest first: by the settings, then at run time."""
         found = [Layer("sla.default", preset=self.default)]
         if dataset is not None and dataset in self.datasets:
             found.append(_layer(self.datasets[dataset], ("datasets", dataset)))
@@ -96,7 +114,8 @@ class SLASettings(Section):
             found.append(_layer(own, ("consumers", consumer)))
             if dataset is not None and dataset in own.datasets:
                 found.append(_layer(own.datasets[dataset], ("consumers", consumer, "datasets", dataset)))
-        return found
+        fitting = (o for o in self._overrides if o.dataset in (None, dataset) and o.consumer in (None, consumer))
+        return found + [each.layer for each in fitting]
 
     def in_force(self, dataset: str | None = None, consumer: str | None = None, *more: Layer) -> Merged:
         """Return the policy for a dataset and a consumer, None for any; `more` are stronger than what the settings say.

@@ -42,6 +42,7 @@ __all__ = [
     "dataset_topics",
     "history",
     "normalized",
+    "operations",
     "quarantine",
     "quarantine_state",
     "raw",
@@ -84,6 +85,7 @@ class Kind(StrEnum):
     SLA_STATE = "sla.state"
     SCHEMA_GOVERNANCE = "schema.governance"
     SCHEMA_AUDIT = "schema.audit"
+    OPERATIONS = "operations"
 
 
 class Cleanup(StrEnum):
@@ -346,6 +348,17 @@ TOPICS: Mapping[Kind, TopicDefinition] = _table(
         holds="Every registration, change of mode, exception used and refusal: who, when, what, why, before, after.",
         config=_CARRIED,
     ),
+    TopicDefinition(
+        kind=Kind.OPERATIONS,
+        per_dataset=False,
+        key="operation id",
+        value="Operation",
+        partitions=Partitions.ONE,
+        cleanup=Cleanup.DELETE,
+        retention_ms=_FOREVER,
+        holds="Rollbacks, overrides and deploys, in their order: what is in force at run time, by whom and why.",
+        config=_CARRIED,
+    ),
 )
 
 
@@ -486,6 +499,11 @@ def schema_governance(world: str) -> str:
 def schema_audit(world: str) -> str:
     """Return the trail of what was done about schemas."""
     return topic_name(Kind.SCHEMA_AUDIT, world)
+
+
+def operations(world: str) -> str:
+    """Return the log of what operators did to the running system."""
+    return topic_name(Kind.OPERATIONS, world)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 // The parts put together, in the form that Prometheus mixins have: import it to use it with others.
 function(config) {
   local prom = (import 'lib/prom.libsonnet')(config),
-  local grafana = (import 'lib/grafana.libsonnet')(config),
+  local grafana = (import 'lib/grafana.libsonnet')(config, prom),
   local parts = {
     sla: (import 'lib/sla.libsonnet')(config, prom, grafana),
     backfill: (import 'lib/backfill.libsonnet')(config, prom, grafana),

@@ -25,6 +25,7 @@ from streams.cli.normalize import normalize
 from streams.cli.produce import produce
 from streams.cli.quarantine import app as _quarantine
 from streams.cli.ready import ready
+from streams.cli.rollback import app as _rollback
 from streams.cli.schema import app as _schema
 from streams.cli.sla import app as _sla
 from streams.cli.sla_agent import sla_agent
@@ -78,7 +79,7 @@ for _command in (
     alert_bridge,
 ):
     app.command()(_command)
-for _group in (_archive, _backfill, _config, _conformance, _monitoring, _quarantine, _schema, _sla, _topics):
+for _group in (_archive, _backfill, _config, _conformance, _monitoring, _quarantine, _rollback, _schema, _sla, _topics):
     app.add_typer(_group)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch"]
 
 _SHOWN = 10
+_OPERATIONS_S = 1.0
 
 
 def fetch(
@@ -73,6 +74,7 @@ def fetch(
     from streams.provider.provider import Provider
 
     with Provider(settings, consumer) as provider, _waiting(dataset, as_json):
+        provider.wait_for_operations(_OPERATIONS_S)
         found = provider.fetch(dataset, names, begin, stop, sla=sla, as_of=known)
     if write is not None:
         write(found.frame)

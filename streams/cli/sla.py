@@ -13,6 +13,7 @@ from rich.text import Text
 from streams.cli.context import ConfigOption, JsonOption, WorldOption, loaded_from
 from streams.cli.output import console
 from streams.cli.sla_objectives import app as _objectives
+from streams.cli.sla_override import app as _override
 from streams.cli.sla_replay import replay
 from streams.cli.sla_status import status, watch
 from streams.durations import spelled
@@ -94,3 +95,4 @@ def _text(name: str, value: Any) -> str:
 for _command in (status, watch, replay):
     app.command()(_command)
 app.add_typer(_objectives)
+app.add_typer(_override)

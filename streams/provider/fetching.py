@@ -189,7 +189,14 @@ class Fetch:
         if request is None:
             return False
 
+        known.why_detail = ""
         with self._phases.phase("backfill_wait", reserve=reserve_of(self._policy)) as phase:
+            first = self._kit.storage_first(self._wanted.dataset, phase.left())
+            if first is not None:
+                phase.leave_out(first)
+                known.why, known.why_detail = "coordinator_unavailable", first
+                self._without("coordinator", first)
+                return False
             planned = ask_for(phase, filling, request)
             if isinstance(planned, BackfillRejected):
                 known.why, known.why_detail = "rejected", str(planned)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streams.archive.reader import ArchiveReader
 from streams.log import get_logger
 from streams.metrics import Metrics
+from streams.operating.follower import Follower
 from streams.provider.account import Surroundings
 from streams.provider.calls import Kind, Target
 from streams.provider.filling import Filling
@@ -17,6 +18,8 @@ from streams.settings import Settings
 __all__ = ["Degraded", "Kit"]
 
 log = get_logger("provider")
+
+_FIRST_S = 0.5
 
 
 class Degraded:
@@ -55,6 +58,15 @@ class Kit:
     filling: Filling
     around: Surroundings
     degraded: Degraded
+    operations: Follower
+
+    def storage_first(self, dataset: str, seconds: float | None = None) -> str | None:
+        """Return why a dataset's readers are not to wait for the coordinator; None if they may.
+
+        Where nothing is known yet, as just after the start, that is waited for a moment, `seconds` at most.
+        """
+        self.operations.wait(_FIRST_S if seconds is None else min(_FIRST_S, seconds))
+        return self.operations.storage_first(dataset)
 
     def target(self, kind: Kind) -> Target:
         """Return what calls of a kind go to."""

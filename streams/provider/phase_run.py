@@ -174,6 +174,10 @@ class PhaseRun:
         """
         self._broken(self._budget(), reason)
 
+    def leave_out(self, reason: str) -> None:
+        """Say that what the phase is for is left out on purpose; what is lacking for it, the coverage tells."""
+        self._without(reason)
+
     # How
 
     def _budget(self) -> Budget:

@@ -14,6 +14,7 @@ from streams.archive.reader import ArchiveReader
 from streams.clock import Deadline
 from streams.errors import SeamlessError, SettingsError
 from streams.metrics import Metrics
+from streams.operating.follower import Follower
 from streams.provider.account import Surroundings
 from streams.provider.calls import Kind
 from streams.provider.fetching import Fetch
@@ -29,7 +30,7 @@ from streams.provider.streaming import make_stream
 from streams.provider.tail import Wanted
 from streams.provider.tail_pool import TailPool
 from streams.settings import Settings, load_settings
-from streams.sla_resolve import Override, checked_consumer, resolve
+from streams.sla_resolve import Override, ResolvedPolicy, checked_consumer, resolve
 
 __all__ = ["Provider"]
 
@@ -47,6 +48,7 @@ class Provider:
         consumer: whose promises are in force, see docs/sla.md; a label of metrics.
         metrics: where it counts; its own if not given.
         observe: whether observations are written to Kafka, which takes a connection.
+        follow: whether what operators set at run time is followed (docs/rollback.md), which takes a connection.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Provider:
         *,
         metrics: Metrics | None = None,
         observe: bool = True,
+        follow: bool = True,
     ) -> None:
         self._settings = settings or load_settings()
         self._consumer = None if consumer is None else checked_consumer(consumer)
@@ -75,7 +78,9 @@ class Provider:
             Filling(self._settings),
             around,
             Degraded(self.metrics),
+            Follower(self._settings, self.metrics),
         )
+        self._follow = follow
         self._sla_metrics = told
         self._streams: set[Stream] = set()
         self._closed = threading.Event()
@@ -115,7 +120,7 @@ class Provider:
         """
         if self._closed.is_set():
             raise SeamlessError("the provider is closed: make a new one")
-        resolved = resolve(self._settings, dataset, self._consumer, sla)
+        resolved = self._resolved(dataset, sla)
         wanted = self._wanted(dataset, symbols, start, end, as_of)
         return Fetch(self._kit, wanted, resolved, live).run()
 
@@ -155,7 +160,7 @@ class Provider:
             raise SeamlessError("the provider is closed: make a new one")
         made = make_stream(
             self._kit,
-            resolve(self._settings, dataset, self._consumer, sla),
+            self._resolved(dataset, sla),
             symbols,
             start,
             position=position,
@@ -170,6 +175,16 @@ class Provider:
         self._streams.add(made)
         return made
 
+    def wait_for_operations(self, seconds: float) -> bool:
+        """Wait until it is known what operators have set at run time; return whether it is.
+
+        Fetches and streams follow it by themselves, and wait for nothing: the first of them may go by the settings.
+        """
+        if self._follow:
+            self._kit.operations.start()
+            self._kit.operations.wait(seconds)
+        return self._kit.operations.known
+
     def close(self) -> None:
         """End its streams and let go of connections, which takes two seconds at most, whatever hangs."""
         if self._closed.is_set():
@@ -180,6 +195,7 @@ class Provider:
             stream.close()
         self._kit.tails.close(deadline.left())
         self._kit.filling.close(deadline.left())
+        self._kit.operations.close(deadline.left())
         if self._observations is not None:
             self._observations.close(deadline.left())
 
@@ -192,6 +208,11 @@ class Provider:
         self.close()
 
     # How
+
+    def _resolved(self, dataset: str, sla: Override | None) -> ResolvedPolicy:
+        if self._follow:
+            self._kit.operations.start()
+        return resolve(self._kit.operations.settings, dataset, self._consumer, sla)
 
     def _wanted(
         self,

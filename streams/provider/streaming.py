@@ -68,6 +68,7 @@ def make_stream(
         kit.archive,
         began,
         switch,
+        degraded=kit.degraded,
         fill=filler if fill or resolved.policy.min_coverage > 0 else None,
         batch_rows=batch_rows,
     )
@@ -85,6 +86,11 @@ def make_stream(
 
 
 def _asked(kit: Kit, dataset: str, asking: Backfilling, phases: Phases, missing: Mapping[str, Sequence[Range]]) -> bool:
+    if (first := kit.storage_first(dataset)) is not None:
+        with phases.phase("backfill_wait") as phase:
+            phase.leave_out(first)
+        kit.degraded.without(dataset, "coordinator", first)
+        return False
     found = asking.run(phases, missing)
     if found.outcome == "unavailable":
         kit.degraded.without(dataset, "coordinator", found.reason)

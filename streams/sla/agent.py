@@ -15,6 +15,7 @@ from streams.events import EventCodec
 from streams.health import Health
 from streams.log import get_logger
 from streams.metrics import Metrics
+from streams.operating.follower import Follower
 from streams.partitioning import partition_of
 from streams.registry import Registry, RegistryUnavailable
 from streams.settings import Settings
@@ -40,6 +41,7 @@ _TURN_S = 0.1
 _TICK_S = 1.0
 _LOOK_S = 2.0
 _REGISTRY_PAUSE_S = 1.0
+_KNOWN_S = 5.0
 
 log = get_logger("sla")
 
@@ -67,6 +69,7 @@ class Agent:
         self._told = EventCodec(registry, self._observations, "sla_observation")
         self._report = EventCodec(registry, self._reports, "conformance_report")
         agent = settings.sla_agent
+        self._operations, self._followed = Follower(settings, metrics), settings
         self._objectives = Objectives(settings)
         self._links = Links(world, agent.runbook_url, agent.dashboard_url)
         self._owned: dict[int, Owned] = {}
@@ -85,6 +88,9 @@ class Agent:
         Raises:
             SeamlessError: if it cannot go on; whoever starts it again finds everything as it was written last.
         """
+        self._operations.start()
+        await asyncio.to_thread(self._operations.wait, _KNOWN_S)
+        self._adopt()
         await self._carrier.start()
         tasks = [asyncio.create_task(work) for work in (self._turns(), self._ticks(), self._looks())]
         stopping = asyncio.create_task(stop.wait())
@@ -100,6 +106,7 @@ class Agent:
             await self._carrier.stop()
             self._voice.close()
             await asyncio.to_thread(self._jobs.close)
+            await asyncio.to_thread(self._operations.close)
 
     # What the carrier calls
 
@@ -216,6 +223,36 @@ class Agent:
         log.info("sla_partition_taken", partition=partition, states=len(states), offset=windows.offset + 1,
                  seconds=round(monotonic() - began, 3))  # fmt: skip
 
+    def _adopt(self) -> bool:
+        """Watch what is promised now; return whether that is something else than before."""
+        before, self._followed = self._followed, self._operations.settings
+        if self._followed.sla == before.sla:
+            return False
+        self._objectives = Objectives(self._followed)
+        return True
+
+    async def _take_anew(self) -> None:
+        """Write all partitions and take them again, as at a restart: what is promised has changed."""
+        held, waits = list(self._owned.values()), dict[int, asyncio.Future[None]]()
+        for owned in held:  # records of it wait until it is back
+            self._taking[owned.partition] = waits[owned.partition] = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.gather(*(self._renew(owned) for owned in held))
+        finally:
+            for partition, wait in waits.items():
+                if self._taking.get(partition) is wait:
+                    del self._taking[partition]
+                wait.set_result(None)
+        log.info("sla_objectives_changed", partitions=sorted(waits))
+
+    async def _renew(self, owned: Owned) -> None:
+        partition = owned.partition
+        del self._owned[partition]
+        self._retake[partition] = monotonic()
+        await self._let_go(owned)
+        if self._retake.pop(partition, None) is not None:  # else it was revoked meanwhile
+            await self._take(partition)
+
     async def _let_go(self, owned: Owned) -> None:
         try:
             self._account.wrote(await owned.write(), owned.windows, owned.partition)
@@ -250,6 +287,8 @@ class Agent:
             if (failure := self._carrier.failed) is not None:
                 raise SeamlessError(f"the carrier of records has ended: {failure}") from failure
             self._voice.listen()
+            if self._adopt():
+                await self._take_anew()
             for partition in [p for p, at in self._retake.items() if at <= monotonic()]:
                 del self._retake[partition]
                 await self._take(partition)

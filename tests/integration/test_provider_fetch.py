@@ -42,7 +42,7 @@ def provider(archive: World) -> Iterator[Provider]:
         yield made
 
 
-def test_what_the_archive_has_costs_no_connection_to_kafka(archive: World, writer: Writer, provider: Provider) -> None:
+def test_what_the_archive_has_costs_no_reading_of_kafka(archive: World, writer: Writer, provider: Provider) -> None:
     writer.live(bars(SYMBOLS, range(10)))
     archive_all(archive)
     found = provider.fetch(DATASET, SYMBOLS, minute(0), minute(10))

@@ -24,7 +24,12 @@ from streams.settings import Settings, load_settings
 from streams.topic_admin import TopicAdmin
 
 DATASET = "bars"
-_SHARED = {topics.Kind.CONFORMANCE_REPORTS, topics.Kind.SCHEMA_GOVERNANCE, topics.Kind.SCHEMA_AUDIT}
+_SHARED = {
+    topics.Kind.CONFORMANCE_REPORTS,
+    topics.Kind.SCHEMA_GOVERNANCE,
+    topics.Kind.SCHEMA_AUDIT,
+    topics.Kind.OPERATIONS,
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def make_world(
             topics.conformance_reports(name): load_event("conformance_report"),
             topics.schema_governance(name): load_event("schema_governance"),
             topics.schema_audit(name): load_event("schema_audit"),
+            topics.operations(name): load_event("operation"),
         },
     )
     return World(

@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "streams/doctor/broker.py",
         "streams/normalizer.py",
         "streams/offsets.py",
+        "streams/operating/feed.py",
         "streams/partition_reader.py",
         "streams/policy_feed.py",
         "streams/provider/live_reader.py",

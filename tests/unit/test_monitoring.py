@@ -52,7 +52,12 @@ def queries() -> list[tuple[str, str]]:
         for panel in panels(dashboard)
         for target in panel["targets"]
     ]
-    return shown + [(rule.get("alert") or rule["record"], rule["expr"]) for rule in (*alerts(), *recorded())]
+    drawn = [
+        (f"{dashboard['title']}: {annotation['name']}", filled(annotation["expr"]))
+        for dashboard in dashboards()
+        for annotation in dashboard["annotations"]["list"]
+    ]
+    return shown + drawn + [(rule.get("alert") or rule["record"], rule["expr"]) for rule in (*alerts(), *recorded())]
 
 
 def test_there_are_the_dashboards_that_are_promised_each_with_its_variables() -> None:
@@ -72,6 +77,14 @@ def test_every_panel_says_what_it_shows_in_which_unit(dashboard: dict[str, Any])
         assert all(target["legendFormat"] for target in panel["targets"]), panel["title"]
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("dashboard", dashboards(), ids=lambda found: found["uid"])
+def test_rollbacks_and_new_versions_are_drawn_over_every_dashboard(dashboard: dict[str, Any]) -> None:
+    drawn = {each["name"]: each["expr"] for each in dashboard["annotations"]["list"]}
+    assert drawn.keys() == {"Rollbacks", "Versions"}
+    assert "seamless_rollback_active" in drawn["Rollbacks"]
+    assert re.search(r"unless .*seamless_build_info\{.+\} offset 5m", drawn["Versions"])
 
 
 @pytest.mark.parametrize("dashboard", dashboards(), ids=lambda found: found["uid"])

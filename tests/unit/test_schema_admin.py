@@ -58,6 +58,7 @@ def test_a_world_needs_the_contract_twice_the_raw_schema_and_the_events() -> Non
         "w.sla.state-value": ("event", "sla_state", "FULL_TRANSITIVE"),
         "w.schema.governance-value": ("event", "schema_governance", "FULL_TRANSITIVE"),
         "w.schema.audit-value": ("event", "schema_audit", "FULL_TRANSITIVE"),
+        "w.operations-value": ("event", "operation", "FULL_TRANSITIVE"),
     }
 
 

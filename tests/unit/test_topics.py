@@ -65,6 +65,7 @@ def test_topics_of_a_dataset_are_named_by_world_and_dataset(accessor: Callable[[
         (topics.sla_state, "w.sla.state"),
         (topics.schema_governance, "w.schema.governance"),
         (topics.schema_audit, "w.schema.audit"),
+        (topics.operations, "w.operations"),
     ],
 )
 def test_topics_of_a_world_are_named_by_it(accessor: Callable[[str], str], name: str) -> None:

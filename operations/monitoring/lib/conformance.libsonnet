@@ -43,6 +43,14 @@ function(config, prom, grafana) {
           [['green', null], ['yellow', 1]]
         ),
       ]),
+      grafana.row('Rollbacks', [
+        grafana.lines(
+          'Rollbacks in force',
+          'none',
+          'What operators have taken back: shadow, sla or storage-first, of a dataset or of all (*); 1 while it lasts.',
+          [q(prom.max(['what', 'dataset'], shown('seamless_rollback_active', [])), '{{what}} {{dataset}}')]
+        ),
+      ]),
       grafana.row('Rows', [
         grafana.lines(
           'Flags',

@@ -1,5 +1,5 @@
 // Grafana's model of a dashboard (schema 39), as far as it is used: variables, rows and panels that lay themselves out.
-function(config) {
+function(config, prom) {
   local grafana = self,
   local source = { type: 'prometheus', uid: '${datasource}' },
 
@@ -120,6 +120,36 @@ function(config) {
     for i in std.range(0, std.length(rows) - 1)
   ]),
 
+  // What was done to the system, drawn over every panel: rollbacks while they are in force, and each version of the
+  // program when it first runs.
+  local drawn(name, color, expr, title, text) = {
+    name: name,
+    datasource: source,
+    enable: true,
+    iconColor: color,
+    expr: expr,
+    step: '30s',
+    titleFormat: title,
+    textFormat: text,
+  },
+  local versions = 'max by (version) (%s)' % prom.shown('seamless_build_info', []),
+  local annotations = [
+    drawn(
+      'Rollbacks',
+      'orange',
+      '%s > 0' % prom.max(['what', 'dataset'], prom.shown('seamless_rollback_active', [])),
+      'Rollback: {{what}}',
+      '{{dataset}}'
+    ),
+    drawn(
+      'Versions',
+      'blue',
+      '%s unless %s' % [versions, std.strReplace(versions, '})', '} offset 5m)')],
+      'Version {{version}}',
+      'runs for the first time'
+    ),
+  ],
+
   dashboard(uid, title, description, rows)::
     local panels = laid_out(rows);
     {
@@ -133,6 +163,7 @@ function(config) {
       time: { from: 'now-6h', to: 'now' },
       graphTooltip: 1,
       templating: { list: grafana.variables },
+      annotations: { list: annotations },
       links: [{
         title: 'Seamless',
         type: 'dashboards',

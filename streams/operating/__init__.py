@@ -1,0 +1,1 @@
+"""What operators do to a running system: overrides, rollbacks, their undoing, deploys; and who follows it."""
