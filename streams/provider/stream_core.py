@@ -22,6 +22,7 @@ from streams.errors import ArchiveUnavailable, BrokerError
 from streams.log import get_logger
 from streams.provider.account import Surroundings
 from streams.provider.calls import Timeout
+from streams.provider.kit import Degraded
 from streams.provider.live_reader import LiveReader
 from streams.provider.phase_run import Failed
 from streams.provider.phases import Phases
@@ -69,12 +70,13 @@ class StreamCore:
         began: StreamPosition,
         switch: Switch,
         *,
+        degraded: Degraded,
         fill: Filler | None,
         batch_rows: int,
     ) -> None:
         if resolved.policy.max_wait_live == 0:  # A stream that does not wait for live rows would never begin.
             resolved = replace(resolved, policy=resolved.policy.model_copy(update={"max_wait_live": None}))
-        self.position, self.lacks = began, Lacks(began.dataset)
+        self.position, self.lacks = began, Lacks(began.dataset, degraded)
         self._switch, self._fill, self._batch_rows = switch, fill, batch_rows
         self.late: list[pl.DataFrame] = []
         self._phases = Phases(resolved, symbols=began.symbols or (), around=around, switch=switch)
@@ -262,7 +264,7 @@ class StreamCore:
             if not isinstance(found, Timeout | Failed):
                 self.lacks.back("storage_wait")
                 return found
-            self.lacks.add("storage_wait", "archive", found.reason)
+            self.lacks.add("storage_wait", found.reason)
             self._switch.pause(_TURN_S)
 
     def _absorb(self) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from schemas.contract import Contract
 from streams import topics
 from streams.archive.layout import HISTORY, NORMALIZED, Source
 from streams.archive.reader import ArchiveReader, ArchiveSnapshot
 from streams.errors import ArchiveUnavailable, BrokerError
-from streams.log import get_logger
 from streams.provider.calls import Timeout
+from streams.provider.kit import Degraded
 from streams.provider.live_reader import LiveReader
 from streams.provider.phase_run import Failed
 from streams.provider.phases import Phases
@@ -22,26 +21,29 @@ from streams.sla_policy import Phase
 
 __all__ = ["Lacks", "Opening"]
 
-log = get_logger("provider")
+_PARTS: dict[Phase, str] = {"storage_wait": "archive", "live_wait": "broker"}
 
 
-@dataclass
 class Lacks:
-    """What a stream goes on without, by phase, and why; each is logged once while it lasts."""
+    """What a stream goes on without, by phase, and why; each look at what is away is counted, and the first is logged.
 
-    dataset: str
-    reasons: dict[str, str] = field(default_factory=dict)
+    Args:
+        degraded: what the stream's provider goes on without.
+    """
 
-    def add(self, phase: Phase, what: str, reason: str) -> None:
-        """Note that something is away."""
-        if phase not in self.reasons:
-            log.warning("provider_degraded", dataset=self.dataset, what=what, reason=reason)
+    def __init__(self, dataset: str, degraded: Degraded) -> None:
+        self._dataset, self._degraded = dataset, degraded
+        self.reasons: dict[str, str] = {}
+
+    def add(self, phase: Phase, reason: str) -> None:
+        """Note that what a phase waits for is away."""
+        self._degraded.without(self._dataset, _PARTS[phase], reason)
         self.reasons[phase] = reason
 
     def back(self, phase: Phase) -> None:
         """Note that it is there again."""
         if self.reasons.pop(phase, None) is not None:
-            log.info("provider_recovered", dataset=self.dataset, phase=phase)
+            self._degraded.answered(self._dataset, _PARTS[phase])
 
 
 class Opening:
@@ -76,7 +78,7 @@ class Opening:
         with phases.phase("storage_wait") as phase:
             found = phase.retry(lambda: self._archive.snapshot(self.position.dataset), ArchiveUnavailable)
         if isinstance(found, Timeout | Failed):
-            self._lacks.add("storage_wait", "archive", found.reason)
+            self._lacks.add("storage_wait", found.reason)
         else:
             self._lacks.back("storage_wait")
             self.snapshot = found
@@ -109,7 +111,7 @@ class Opening:
             found = phase.retry(lambda: make(self._starts()), (BrokerError, RegistryUnavailable))
             if isinstance(found, Timeout | Failed):
                 given_up.append(True)
-                self._lacks.add("live_wait", "broker", found.reason)
+                self._lacks.add("live_wait", found.reason)
                 return None
         self._lacks.back("live_wait")
         reader, gone = found

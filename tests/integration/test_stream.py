@@ -13,6 +13,7 @@ import pytest
 
 from operations.stack import EmbeddedStack
 from streams.errors import BrokerError, SettingsError
+from streams.metrics import Metrics
 from streams.provider.stream import Lag
 from streams.provider.stream_merge import MergedStream
 from streams.provider.stream_position import StreamPosition
@@ -20,9 +21,10 @@ from streams.sla_exceeded import SeamlessSLAExceeded
 from streams.sla_policy import SLAPolicy
 from tests.support.archiving import Writer, archive_all, archiving, bars, delete_before, make_archive_world
 from tests.support.bars import MINUTE, START, good_bar
+from tests.support.normalizing import value_of
 from tests.support.progress import until
 from tests.support.streaming import Kept, identities, open_stream
-from tests.support.worlds import World
+from tests.support.worlds import DATASET, World
 
 pytestmark = pytest.mark.kafka
 
@@ -252,12 +254,13 @@ def test_history_is_readable_while_the_broker_is_away_and_the_stream_says_what_i
         update={"kafka": made.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
     )
     world = World(away, made.config, made.registry, made.raw_schema, made.contract_schema)
-    policy = SLAPolicy(max_wait_live=0.5, on_violation="partial_fill")
-    with open_stream(world, policy=policy, timeout=2) as stream:
+    policy, metrics = SLAPolicy(max_wait_live=0.5, on_violation="partial_fill"), Metrics(world.settings.world)
+    with open_stream(world, policy=policy, timeout=2, metrics=metrics) as stream:
         kept = Kept()
         while len(kept.rows) < 20 * len(SYMBOLS):
             kept.take(next(stream))
         assert "live_wait" in stream.lacks
+        assert value_of(metrics, "seamless_provider_degraded_total", what="broker", dataset=DATASET) > 0
     strict = SLAPolicy(max_wait_live=0.5)
     with open_stream(world, policy=strict) as stream, pytest.raises((SeamlessSLAExceeded, BrokerError)):
         next(stream)

@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 
 from streams.archive.reader import ArchiveReader
+from streams.metrics import Metrics
 from streams.provider.account import Surroundings
+from streams.provider.kit import Degraded
 from streams.provider.stream import Stream
 from streams.provider.stream_core import StreamCore
 from streams.provider.stream_position import StreamPosition
@@ -32,6 +34,7 @@ def open_stream(
     policy: SLAPolicy | None = None,
     batch_rows: int = 1_000,
     around: Surroundings | None = None,
+    metrics: Metrics | None = None,
     **arguments: Any,
 ) -> Stream:
     """Return a stream of the world's dataset."""
@@ -48,6 +51,7 @@ def open_stream(
         ArchiveReader(settings),
         began,
         switch,
+        degraded=Degraded(metrics or Metrics(settings.world)),
         fill=None,
         batch_rows=batch_rows,
     )
