@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from streams.clock import monotonic, now_ms
 from streams.log import get_logger
@@ -17,6 +18,7 @@ _TELL_EVERY_S = 60.0
 log = get_logger("sla")
 
 Labels = tuple[str, str, str, str]
+"""Of breaches: objective, phase, severity and dataset; of budgets, the consumer in the place of the severity."""
 
 
 class Account:
@@ -25,6 +27,7 @@ class Account:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._open: dict[int, Counter[Labels]] = {}
+        self._budgets: dict[int, set[Labels]] = {}
         self._shown: set[Labels] = set()
         self._windows: dict[int, int] = {}
         self._late: Counter[str] = Counter()
@@ -41,14 +44,11 @@ class Account:
             metrics.sla_window_close_seconds.observe(max(0.0, now / 1_000 - end / 1e9))
         for breach in output.breaches:
             self._told(breach)
-        for watch, left in windows.budgets():
-            metrics.sla_error_budget_remaining_ratio.set(
-                left,
-                objective=watch.name,
-                phase=watch.series.phase,
-                consumer=watch.series.consumer,
-                dataset=watch.series.dataset,
-            )
+        left = {(w.name, w.series.phase, w.series.consumer, w.series.dataset): share for w, share in windows.budgets()}
+        for labels, share in left.items():
+            metrics.sla_error_budget_remaining_ratio.set(share, **_of_budget(labels))
+        self._forget_budgets(self._budgets.get(partition, set()) - left.keys())
+        self._budgets[partition] = set(left)
         self._windows[partition] = windows.windows
         self._open[partition] = Counter((b.objective, b.phase, b.severity, b.dataset) for b in windows.open())
         self._totals()
@@ -58,6 +58,7 @@ class Account:
         """Forget a partition that was given away."""
         self._windows.pop(partition, None)
         self._open.pop(partition, None)
+        self._forget_budgets(self._budgets.pop(partition, ()))
         self._metrics.sla_agent_lag_records.remove(partition=str(partition))
         self._totals()
 
@@ -88,6 +89,11 @@ class Account:
             reason=breach.reason,
         )
 
+    def _forget_budgets(self, gone: Iterable[Labels]) -> None:
+        """Say no more of budgets that are over, or that another agent tells of: two would tell two things."""
+        for labels in gone:
+            self._metrics.sla_error_budget_remaining_ratio.remove(**_of_budget(labels))
+
     def _totals(self) -> None:
         self._metrics.sla_open_windows.set(sum(self._windows.values()))
         total = sum(self._open.values(), Counter[Labels]())
@@ -103,3 +109,7 @@ class Account:
             self._tell_at = monotonic() + _TELL_EVERY_S
             log.warning("sla_observations_late", **dict(self._late.most_common(10)))
             self._late.clear()
+
+
+def _of_budget(labels: Labels) -> dict[str, str]:
+    return dict(zip(("objective", "phase", "consumer", "dataset"), labels, strict=True))
