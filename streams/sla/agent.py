@@ -272,6 +272,7 @@ class Agent:
                 pause = self._settings.sla_agent.session_timeout_s if error.superseded else 0.0
                 self._retake[owned.partition] = monotonic() + pause
                 log.warning("sla_partition_lost", partition=owned.partition, reason=error.reason, error=str(error))
+                self._account.gone(owned.partition)
                 await owned.close()
             return
         self._account.wrote(output, owned.windows, owned.partition)
