@@ -300,7 +300,7 @@ class Agent:
                     self._voice.hand_on(of_watermark(self._settings.world, dataset, event_time, at))
             due = [owned for owned in held if owned.due(self._settings.sla_agent.checkpoint_s)]
             await asyncio.gather(*(self._write(owned) for owned in due))
-            for owned in held:
+            for owned in self._owned.values():
                 behind = self._carrier.behind(self._observations, owned.partition, owned.intake.next)
                 self._account.behind(owned.partition, behind)
 
