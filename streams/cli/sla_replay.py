@@ -60,9 +60,9 @@ def replay(
         task = bar.add_task("observations", total=None)
         found = run(settings, registry, since_ms=since_ms,
                     progress=lambda done, total: bar.update(task, completed=done, total=total))  # fmt: skip
-    counts = {name: getattr(found, name) for name in ("records", "observations", "late", "unreadable")}
+    told = {name: getattr(found, name) for name in ("records", "observations", "late", "unreadable", "unrecorded")}
     if as_json:
-        typer.echo(json.dumps({**counts, "breaches": [_record(each) for each in found.breaches]}, indent=2))
+        typer.echo(json.dumps({**told, "breaches": [_record(each) for each in found.breaches]}, indent=2))
         return
     table = Table("time", "state", "severity", "objective", "dataset", "consumer", "phase", "observed", "promise",
                   box=None, pad_edge=False)  # fmt: skip
@@ -74,6 +74,8 @@ def replay(
         console().print(table)
     opened = sum(each.state == "opened" for each in found.breaches)
     console().print(f"{opened} breaches of {found.observations:,} observations ({found.late:,} came too late).")
+    for one in found.unrecorded:
+        console().print(f"{one}: nothing is said, as no agent recorded how new its rows were.", soft_wrap=True)
 
 
 def _moment(text: str) -> int:

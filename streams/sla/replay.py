@@ -12,7 +12,7 @@ from streams.partitioning import partition_of
 from streams.registry import Registry
 from streams.settings import Settings
 from streams.sla.breach import Breach
-from streams.sla.objectives import Objectives
+from streams.sla.objectives import Objectives, SeriesKey
 from streams.sla.partition import PartitionWindows
 from streams.sla.records import TICK, told
 from streams.sla.verdict import Links
@@ -29,6 +29,8 @@ class Replayed:
     Attributes:
         breaches: records as an agent would have written them, in the order of their time.
         records, observations, late, unreadable: how many there were.
+        unrecorded: objectives on how new the rows of a dataset are of which nothing is said, as `objective: dataset`:
+            that is recorded only while some objective watches it.
     """
 
     breaches: list[Breach] = field(default_factory=list)
@@ -36,6 +38,7 @@ class Replayed:
     observations: int = 0
     late: int = 0
     unreadable: int = 0
+    unrecorded: list[str] = field(default_factory=list)
 
 
 def replay(
@@ -55,7 +58,7 @@ def replay(
     world, agent = settings.world, settings.sla_agent
     codec = EventCodec(registry, topics.sla_observations(world), "sla_observation")
     objectives, links = Objectives(settings), Links(world, agent.runbook_url, agent.dashboard_url)
-    found = Replayed()
+    found, recorded = Replayed(), set[SeriesKey]()
     homes = [watch for watch in objectives.of_datasets() if watch.kind == "staleness"]
     with TopicReader(settings, topics.sla_observations(world)) as reader:
         windows = {
@@ -78,7 +81,9 @@ def replay(
                 own = windows[partition]
                 if payload is not None:
                     try:
-                        own.fold(offset, told(codec.decode(payload)))
+                        each = told(codec.decode(payload))
+                        own.fold(offset, each)
+                        recorded |= set() if each is None else {each.series}
                     except Exception:
                         found.unreadable += 1
                 elif message.key() == TICK:
@@ -90,5 +95,9 @@ def replay(
         found.breaches += output.breaches
         found.observations += output.observations
         found.late += output.late.total()
+    silent = [watch for watch in homes if watch.series not in recorded]
+    found.unrecorded = [f"{watch.name}: {watch.series.dataset}" for watch in silent]
+    unsaid = {(watch.name, watch.series.dataset) for watch in silent}
+    found.breaches = [each for each in found.breaches if (each.objective, each.dataset) not in unsaid]
     found.breaches.sort(key=lambda breach: (breach.at, breach.id, breach.sequence))
     return found

@@ -165,6 +165,7 @@ def test_how_promises_stand_and_what_others_would_have_told_is_shown(
     (tmp_path / "strict.toml").write_text(
         '[sla.objectives.strict]\nkind = "quantile"\nquantile = 0.5\nlimit = "2500ms"\nwindow = "1s"\n'
         '[sla.objectives.lax]\nkind = "quantile"\nquantile = 0.5\nlimit = "1h"\n'
+        '[sla.objectives.fresh]\nkind = "staleness"\nlimit = "1s"\n'
     )
     before = len(made.breaches())
     others = ["--objectives", str(tmp_path / "strict.toml")]
@@ -172,6 +173,7 @@ def test_how_promises_stand_and_what_others_would_have_told_is_shown(
     assert found["observations"] == 10
     assert [b["state"] for b in found["breaches"]] == ["opened", "resolved"]
     assert {b["objective"] for b in found["breaches"]} == {"strict"}
+    assert found["unrecorded"] == [f"fresh: {DATASET}"]
     same = json.loads(seamless("sla", "replay", "--from", "1h", "--json", *config))
     assert [b["id"] for b in same["breaches"]] == [b.id for b in made.breaches()]
     assert len(made.breaches()) == before
