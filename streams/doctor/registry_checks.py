@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from schemas.compatibility import covers
 from streams.doctor.finding import Finding, fine, problem, warning
 from streams.schema_admin import SubjectVerdict
 
@@ -39,11 +40,16 @@ def schema_findings(verdicts: Iterable[SubjectVerdict]) -> Iterator[Finding]:
                 f"{verdict.version}",
                 "Use the newest contract, or delete the version that should not be there from the registry.",
             )
-        if verdict.level is not None:
+        if _guarded_less(verdict):
             yield warning(
                 "schemas",
                 f"{subject} is guarded as {verdict.level}, wanted {verdict.wanted.compatibility}",
                 "`seamless schema register` sets the level of contracts and events.",
             )
-    if all(v.state == "registered" and v.newest is None and v.level is None for v in verdicts):
+    if all(v.state == "registered" and v.newest is None and not _guarded_less(v) for v in verdicts):
         yield fine("schemas", f"all {len(verdicts)} are registered")
+
+
+def _guarded_less(verdict: SubjectVerdict) -> bool:
+    """Return whether the level promises less than the wanted one; who is on the road to strict has raised it."""
+    return verdict.level is not None and not covers(verdict.level, verdict.wanted.compatibility)
