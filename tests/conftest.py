@@ -33,7 +33,12 @@ def seamless_stack_options() -> dict[str, Any]:
         # Hundreds of worlds are ten thousand partitions and more. With the stack's own heap the broker was seen to
         # collect garbage for longer than its session, and to be fenced by its controller over and over.
         "kafka_heap": "1g",
-        "kafka_settings": {"broker.session.timeout.ms": "30000"},
+        "kafka_settings": {
+            "broker.session.timeout.ms": "30000",
+            # What a test grants to others, it takes from itself; all else is allowed, as without an authorizer.
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true",
+        },
     }
 
 

@@ -33,15 +33,19 @@ def doctor(
     config: ConfigOption = None,
     world: WorldOption = None,
     timeout: Annotated[float, typer.Option("--timeout", min=0.5, help="Seconds to wait for one answer.")] = 10.0,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Ask for the broker's time by a record in a topic of its own, deleted again."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at broker, topics, registry, schemas, groups, archive, coordinator, ports, disk and clock; mend nothing.
+    """Look at broker, rights, topics, registry, schemas, groups, archive, coordinator, ports, disk and clocks.
 
-    Exit with 1 if there is a problem; a warning is none.
+    Nothing is mended. Exit with 1 if there is a problem; a warning is none.
     """
     with Console(stderr=True).status("looking") as spinner:
         found = []
-        for finding in _found(config, world, timeout):
+        for finding in _found(config, world, timeout, probe):
             found.append(finding)
             spinner.update(f"looking: {finding.check}")
     if as_json:
@@ -52,7 +56,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _found(config: ConfigOption, world: WorldOption, timeout: float) -> Iterator[Finding]:
+def _found(config: ConfigOption, world: WorldOption, timeout: float, probe: bool) -> Iterator[Finding]:
     from streams.doctor.diagnosis import diagnosed
     from streams.doctor.finding import problem
 
@@ -61,7 +65,7 @@ def _found(config: ConfigOption, world: WorldOption, timeout: float) -> Iterator
     except SettingsError as error:
         yield problem("settings", str(error), "Correct them; `seamless config check` looks again.")
         return
-    yield from diagnosed(loaded, timeout)
+    yield from diagnosed(loaded, timeout, probe=probe)
 
 
 def _show(found: Iterable[Finding]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import psutil
 
@@ -13,11 +15,19 @@ from streams.archive.consumer import archiver_group
 from streams.build import VERSION
 from streams.clock import now
 from streams.dataset_checks import problems_of_datasets
+from streams.doctor.acl_checks import acl_findings, comparable, readable
 from streams.doctor.broker import Broker, Group, client_version
 from streams.doctor.finding import Finding, fine, problem, unknown
 from streams.doctor.group_checks import group_findings
 from streams.doctor.kafka_checks import broker_findings, topic_findings
-from streams.doctor.place_checks import clock_finding, disk_finding, port_findings, told_time, version_finding
+from streams.doctor.place_checks import (
+    clock_finding,
+    disk_finding,
+    port_findings,
+    stamp_finding,
+    told_time,
+    version_finding,
+)
 from streams.doctor.registry_checks import schema_findings
 from streams.doctor.service_checks import archive_findings, coordinator_findings, local_archive
 from streams.errors import SeamlessError
@@ -25,20 +35,22 @@ from streams.normalizer_job import normalizer_group
 from streams.registry import Registry
 from streams.schema_admin import check_subjects, wanted_subjects
 from streams.settings import LoadedSettings, Settings
+from streams.sla.store import agent_group
 from streams.topic_admin import TopicAdmin, TopicChange
 
 __all__ = ["diagnosed"]
 
 _NO_BROKER = "the broker does not answer"
-_NO_TOPICS = "topics are missing or differ"
+_NO_TOPICS = "topics are missing, differ or may not be read"
 
 
-def diagnosed(loaded: LoadedSettings, timeout: float = 10.0) -> Iterator[Finding]:
-    """Yield what is found, as it is found; nothing is changed, and no group is joined.
+def diagnosed(loaded: LoadedSettings, timeout: float = 10.0, *, probe: bool = False) -> Iterator[Finding]:
+    """Yield what is found, as it is found; nothing is changed but by a probe, and no group is joined.
 
     Args:
         loaded: the settings and where they are from.
         timeout: seconds to wait for one answer.
+        probe: whether to ask for the broker's time by a record in a topic that is made for it and deleted again.
     """
     settings = loaded.settings
     yield version_finding(VERSION, platform.python_version(), client_version())
@@ -48,8 +60,14 @@ def diagnosed(loaded: LoadedSettings, timeout: float = 10.0) -> Iterator[Finding
     try:
         yield fine("broker", f"answers, as {', '.join(broker.brokers())}")
         yield from broker_findings(settings, broker.config())
-        changes = TopicAdmin(settings.kafka, timeout=timeout).plan(topics.topics_for(settings))
+        specs = topics.topics_for(settings)
+        rights = broker.topic_rights(spec.name for spec in specs)
+        yield from acl_findings(rights, broker.group_rights(_groups(settings)))
+        seen = [spec for spec in specs if comparable(spec.name, rights)]
+        changes = TopicAdmin(settings.kafka, timeout=timeout).plan(seen)
         yield from topic_findings(changes)
+        changes = [change for change in changes if readable(change.spec.name, rights)]
+        yield from _of_clock(settings, broker, changes, probe)
     except SeamlessError as error:
         yield problem("broker", str(error), "Start it, or correct seamless.kafka; `seamless up` starts one.")
         yield unknown("topics", _NO_BROKER)
@@ -57,6 +75,42 @@ def diagnosed(loaded: LoadedSettings, timeout: float = 10.0) -> Iterator[Finding
     yield from _of_groups(settings, broker, changes)
     yield from coordinator_findings(settings, timeout)
     yield from _of_machine(settings)
+
+
+def _groups(settings: Settings) -> list[str]:
+    world = settings.world
+    return [
+        worker_group(world),
+        agent_group(world),
+        *(name(world, dataset) for dataset in settings.datasets for name in (normalizer_group, archiver_group)),
+    ]
+
+
+def _of_clock(settings: Settings, broker: Broker, changes: list[TopicChange], probe: bool) -> Iterator[Finding]:
+    """Compare the broker's clock; rows of these topics are stamped by it, those of others by who wrote them."""
+    if not probe:
+        places = [
+            (change.spec.name, partition)
+            for change in changes
+            if change.action != "create" and change.spec.config.get("message.timestamp.type") == "LogAppendTime"
+            for partition in range(change.spec.partitions)
+            if not any(drift.what in ("partitions", "message.timestamp.type") for drift in change.drift)
+        ]
+        stamp = broker.newest_stamp(places) if places else None
+        yield stamp_finding(None if stamp is None else _moment(stamp), now())
+        return
+    began = now()
+    try:
+        there = _moment(broker.probed_time(f"{settings.world}.doctor.{uuid.uuid4().hex[:8]}"))
+    except SeamlessError as error:
+        yield unknown("clock", str(error))
+        return
+    ended = now()
+    yield clock_finding("broker", there, min(max(there, began), ended))
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
 
 
 def _of_settings(loaded: LoadedSettings) -> Iterator[Finding]:

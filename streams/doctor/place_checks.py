@@ -12,7 +12,7 @@ import httpx
 
 from streams.doctor.finding import Finding, fine, problem, warning
 
-__all__ = ["clock_finding", "disk_finding", "port_findings", "told_time", "version_finding"]
+__all__ = ["clock_finding", "disk_finding", "port_findings", "stamp_finding", "told_time", "version_finding"]
 
 _LEAST_CLIENT = (2, 15)
 _LEAST_BYTES = 1_000_000_000
@@ -52,6 +52,20 @@ def clock_finding(whose: str, there: datetime, here: datetime) -> Finding:
         "clock",
         f"ours is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} that of the {whose}",
         "Set both by NTP: lateness, staleness and windows are judged by them.",
+    )
+
+
+def stamp_finding(newest: datetime | None, here: datetime) -> Finding:
+    """Judge the broker's clock by the newest row that it stamped, None if there is none: it may not be in our future.
+
+    Such a row may be old, so that the broker is behind us cannot be seen by it.
+    """
+    if newest is None:
+        return fine("clock", "the broker has stamped no row that tells its time; `seamless doctor --probe` asks for it")
+    if (newest - here).total_seconds() > _MOST_SKEW_S:
+        return clock_finding("broker", newest, here)
+    return fine(
+        "clock", "the newest row that the broker stamped is not ahead of us; `seamless doctor --probe` tells more"
     )
 
 

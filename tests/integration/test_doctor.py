@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from coordinator.local import LocalBackfillCoordinator
@@ -26,6 +28,7 @@ from streams import topics
 from streams.archive.layout import Source
 from streams.archive.table import DatasetTable
 from streams.clients import admin_config
+from streams.doctor.broker import Broker
 from streams.doctor.diagnosis import diagnosed
 from streams.doctor.finding import Finding
 from streams.normalizer_job import normalizer_group
@@ -45,6 +48,11 @@ BARS = {"contract": "ohlcv", "interval": "1m", "calendar": "24/7", "mode": "bloc
 TIMEOUT_S = 4.0
 
 
+def acl(make: Any, kind: ResourceType, name: str, who: str, operation: AclOperation) -> Any:
+    """Return what allows a user something from everywhere, or the filter that finds it."""
+    return make(kind, name, ResourcePatternType.LITERAL, who, "*", operation, AclPermissionType.ALLOW)
+
+
 class Broken:
     """An installation that tests break: its settings as they will be read, and what is there."""
 
@@ -54,6 +62,7 @@ class Broken:
         self.changes: dict[str, Any] = {}
         self.admin = AdminClient(admin_config(world.settings))
         self.raw = topics.raw(world.name, "bars")
+        self.acls: list[tuple[ResourceType, str, str, AclOperation]] = []
 
     def look(self) -> list[Finding]:
         """Return what the doctor finds with the settings as they are changed by now."""
@@ -72,6 +81,24 @@ class Broken:
         for future in self.admin.create_topics([NewTopic(name, partitions, 1, config=settings)]).values():
             future.result(30)
         until(lambda: name in self.admin.list_topics(timeout=10).topics, 30, name)
+
+    def allow_others(self, kind: ResourceType, name: str, *ours: AclOperation) -> None:
+        """Let another user do all with a topic or a group, and us only what is named; return when it is so."""
+        rules = [(AclOperation.ALL, "User:another"), *((operation, "User:ANONYMOUS") for operation in ours)]
+        self.acls += [(kind, name, who, operation) for operation, who in rules]
+        for future in self.admin.create_acls([acl(AclBinding, *each) for each in self.acls]).values():
+            future.result(30)
+        broker = Broker(self.settings)
+        ask = broker.topic_rights if kind is ResourceType.TOPIC else broker.group_rights
+        until(
+            lambda: "WRITE" not in ask([name])[name] and ("READ" in ask([name])[name]) == bool(ours), 30, "the rights"
+        )
+
+    def allow_all_again(self) -> None:
+        """Take back what others were allowed, or this world's topics could not be deleted."""
+        if self.acls:
+            for future in self.admin.delete_acls([acl(AclBindingFilter, *each) for each in self.acls]).values():
+                future.result(30)
 
     def write(self, count: int) -> None:
         """Write rows into the normalized topic."""
@@ -98,8 +125,10 @@ class Broken:
 
 
 @pytest.fixture
-def broken(seamless_world: SeamlessWorld, tmp_path: Path) -> Broken:
-    return Broken(seamless_world, tmp_path)
+def broken(seamless_world: SeamlessWorld, tmp_path: Path) -> Iterator[Broken]:
+    found = Broken(seamless_world, tmp_path)
+    yield found
+    found.allow_all_again()
 
 
 @contextmanager
@@ -288,6 +317,18 @@ def no_coordinator(found: Broken) -> None:
     found.changes["coordinator_url"] = f"http://127.0.0.1:{free_port()}"
 
 
+def may_not_write(found: Broken) -> None:
+    found.allow_others(ResourceType.TOPIC, topics.quarantine(found.world.name, "bars"), AclOperation.READ)
+
+
+def may_not_see(found: Broken) -> None:
+    found.allow_others(ResourceType.TOPIC, found.raw)
+
+
+def may_not_join(found: Broken) -> None:
+    found.allow_others(ResourceType.GROUP, normalizer_group(found.world.name, "bars"))
+
+
 WAYS: list[tuple[Break, str, str, str, str]] = [
     (no_contract, "settings", "problem", "ohlcw", "seamless config check"),
     (no_datasets, "settings", "problem", "no dataset", "datasets."),
@@ -319,6 +360,9 @@ WAYS: list[tuple[Break, str, str, str, str]] = [
     (state_not_compacted, "topics", "problem", "cleanup.policy is delete", "Kafka's own tools"),
     (level_lowered, "schemas", "warning", "guarded as NONE", "seamless schema register"),
     (newer_contract, "schemas", "problem", "version 2 is in force", "newest contract"),
+    (may_not_write, "acls", "problem", "may not write the topic", "--operation Write --topic"),
+    (may_not_see, "acls", "problem", "may not describe, read, write the topic", "--operation Describe"),
+    (may_not_join, "acls", "problem", "may not describe, read the group", "--group"),
     (rows_and_no_normalizer, "normalizer", "problem", "7 records wait, and nobody", "seamless normalize"),
     (rows_deleted_unread, "normalizer", "problem", "records 2 to 4 of partition 0 were deleted", "--accept-loss"),
     (
@@ -380,8 +424,17 @@ def test_a_system_that_works_is_fine_and_the_command_says_so(seamless_world: Sea
 
     until(whole, 90, "a system that is fine", lambda: json.dumps([f for f in last if f["state"] != "ok"], indent=2))
     checks = {f["check"] for f in last}
-    assert checks >= {"versions", "settings", "broker", "topics", "registry", "clock", "schemas", "normalizer"}
+    assert checks >= {"versions", "settings", "broker", "acls", "topics", "registry", "clock", "schemas", "normalizer"}
     assert checks >= {"worker", "archive", "coordinator", "ports", "disk"}
+
+
+@pytest.mark.seamless_world(datasets={"bars": BARS}, topics={"shard_partitions": 1})
+def test_a_probe_compares_the_brokers_clock_and_leaves_no_topic(broken: Broken) -> None:
+    found = list(diagnosed(load_with_origins(broken.world.config, env={}), TIMEOUT_S, probe=True))
+    told = [f for f in found if f.check == "clock" and "broker" in f.says]
+    assert [(f.state, f.says) for f in told] == [("ok", "that of the broker and ours agree within 5 s")]
+    mine = f"{broken.world.name}.doctor."
+    until(lambda: not [t for t in broken.admin.list_topics(timeout=10).topics if t.startswith(mine)], 30, "its end")
 
 
 def test_settings_that_cannot_be_read_are_a_problem_and_no_trace(stack: EmbeddedStack, tmp_path: Path) -> None:

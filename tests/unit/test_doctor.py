@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from streams.doctor.acl_checks import acl_findings
 from streams.doctor.broker import Group, Place, client_version
 from streams.doctor.group_checks import group_findings
 from streams.doctor.kafka_checks import broker_findings
-from streams.doctor.place_checks import clock_finding, disk_finding, version_finding
+from streams.doctor.place_checks import clock_finding, disk_finding, stamp_finding, version_finding
 from streams.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,6 +33,41 @@ def test_clocks_may_differ_by_seconds_and_no_more(seconds: int, state: str) -> N
     assert found.state == state
     if state == "problem":
         assert ("ahead of" if seconds > 0 else "behind") in found.says
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(None, "ok"), (-86_400, "ok"), (4, "ok"), (60, "problem")])
+def test_a_row_that_the_broker_stamped_in_our_future_tells_of_its_clock(seconds: int | None, state: str) -> None:
+    found = stamp_finding(None if seconds is None else NOW + timedelta(seconds=seconds), NOW)
+    assert found.state == state
+    assert ("60 s behind that of the broker" in found.says) == (state == "problem")
+
+
+ALL = frozenset({"DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE"})
+
+
+@pytest.mark.parametrize(
+    ("rights", "state", "says"),
+    [
+        (ALL, "ok", "read and write 2 topics, and read as 1 groups"),
+        (ALL - {"WRITE"}, "problem", "may not write the topic raw"),
+        (ALL - {"READ", "WRITE"}, "problem", "may not read, write the topic raw"),
+        (frozenset(), "problem", "may not describe, read, write the topic raw"),
+        (ALL - {"DESCRIBE_CONFIGS"}, "warning", "may not see the settings of raw"),
+    ],
+)
+def test_a_right_that_is_missing_is_told_with_what_grants_it(rights: frozenset[str], state: str, says: str) -> None:
+    first, *_ = acl_findings({"raw": rights, "other": ALL}, {"readers": ALL})
+    assert first.state == state
+    assert says in first.says
+    if state == "problem":
+        assert "--topic raw" in first.remedy
+
+
+def test_a_group_that_may_not_be_read_as_is_told() -> None:
+    [found] = acl_findings({"raw": ALL}, {"readers": frozenset(), "workers": ALL})
+    assert found.state == "problem"
+    assert "the group readers" in found.says
+    assert "--operation Describe --operation Read --group readers" in found.remedy
 
 
 def test_a_client_that_is_too_old_for_leases_is_told_and_ours_is_not() -> None:
