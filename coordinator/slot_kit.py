@@ -18,6 +18,7 @@ from coordinator.source import SourceContext
 from streams.clients import producer_config
 from streams.lease import LeaseToken
 from streams.metrics import Metrics
+from streams.operating.follower import Follower
 from streams.registry import Registry
 from streams.settings import BackfillSettings, Settings
 
@@ -26,6 +27,7 @@ __all__ = ["Guards", "LeaseLog", "Orders", "PreparedJob", "SlotKit", "transactio
 
 _LONGEST_TRANSACTION_S = 30.0
 _ANSWER_S = 5.0
+_KNOWN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class SlotKit:
         self.host, self.limits = host, settings.backfill
         self._settings, self._registry = settings, registry
         self._guards, self._fresh_token = guards, fresh_token
-        self._jobs: dict[tuple[str, int], PreparedJob] = {}
+        self._operations = Follower(settings, metrics)
+        self._jobs: dict[tuple[str, int, str], PreparedJob] = {}
         # By then the broker has aborted the transaction, and nothing is gained by waiting for its commit: after an
         # outage of seconds, slots were seen to wait for half a minute.
         deadline_s = min(_LONGEST_TRANSACTION_S, self.limits.transaction_timeout_ms / 1_000 + _ANSWER_S)
@@ -142,22 +145,27 @@ class SlotKit:
         return newest
 
     def job_of(self, shard: Shard) -> PreparedJob:
-        """Return the job of a shard's dataset under the contract that the shard was planned for.
+        """Return the job of a shard's dataset under the contract that the shard was planned for, in the mode in force.
 
         Raises:
             SeamlessError: as `ShardJob.prepare`.
         """
-        key = (shard.dataset, shard.contract_version)
+        self._operations.start()
+        self._operations.wait(_KNOWN_S)
+        settings = self._operations.settings
+        key = (shard.dataset, shard.contract_version, settings.mode_of(shard.dataset))
         known = self._jobs.get(key)
         if known is not None:
             return known
         with self._preparing:
             found = self._jobs.get(key)
             if found is None:
-                job = ShardJob.prepare(
-                    self._settings, shard.dataset, self._registry, contract_version=shard.contract_version
-                )
+                job = ShardJob.prepare(settings, shard.dataset, self._registry, contract_version=shard.contract_version)
                 wanted = self._settings.dataset(shard.dataset)
                 context = SourceContext(self._settings, shard.dataset, wanted, job.contract, self._registry)
                 found = self._jobs[key] = PreparedJob(job, context, wanted.interval)
             return found
+
+    def close(self) -> None:
+        """Follow operators no more."""
+        self._operations.close()

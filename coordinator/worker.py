@@ -326,6 +326,7 @@ class Worker:
         self._openings.close()
         self._orders.close()
         self._claims.close()
+        self._kit.close()
         self._told.close(_LAST_WORDS_SECONDS)
 
     def _live(self) -> QueueConsumer:

@@ -23,6 +23,7 @@ __all__ = ["OperationsFeed"]
 log = get_logger(__name__)
 
 _START_SECONDS = 30.0
+_STEP_SECONDS = 0.2
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 
 
@@ -53,15 +54,23 @@ class OperationsFeed:
         Raises:
             BrokerError: if the topic is not there, or its end was not reached in time.
         """
-        if self._reader is None:
-            self._reader = Consumer(reader_config(self._settings))
-            self._reader.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
         deadline = Deadline(seconds)
-        while not self._at_end or self._unread:
+        while not self.begin(_STEP_SECONDS):
             if deadline.passed():
                 why = "does the registry answer?" if self._unread else "is the broker up?"
                 raise BrokerError(f"{self._topic} could not be read to its end within {seconds:g} s: {why}")
-            self.poll(0.2)
+
+    def begin(self, seconds: float) -> bool:
+        """Read for at most so long; return whether all that was done until then is known.
+
+        Raises:
+            BrokerError: if the topic is not there.
+        """
+        if self._reader is None:
+            self._reader = Consumer(reader_config(self._settings))
+            self._reader.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+        self.poll(seconds)
+        return self._at_end and not self._unread
 
     def poll(self, seconds: float = 0.0) -> bool:
         """Take in what has come, waiting at most so long for it; return whether there was anything.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from streams.errors import SeamlessError
 from streams.log import get_logger
 from streams.metrics import Metrics
 from streams.operating.feed import OperationsFeed
@@ -43,6 +42,17 @@ class Followed:
         self._feed.open(seconds)
         self._adopt()
 
+    def begin(self, seconds: float) -> bool:
+        """Read for at most so long; return whether all that was done until then is known, and in force.
+
+        Raises:
+            BrokerError: if the topic is not there.
+        """
+        if not self._feed.begin(seconds):
+            return False
+        self._adopt()
+        return True
+
     def poll(self, seconds: float = 0.0) -> bool:
         """Take in what has come, waiting at most so long for it; return whether there was anything.
 
@@ -71,8 +81,8 @@ class Followed:
         self._first = {name: reason for name, reason in reasons.items() if reason is not None}
         try:
             self.settings = settings_under(self._own, standing)
-        except SeamlessError as error:  # of another installation's settings, perhaps: what was in force stays
-            log.warning("override_unusable", error=str(error))
+        except Exception as error:  # of other settings or another release, perhaps: what was in force stays
+            log.warning("override_unusable", error=f"{type(error).__name__}: {error}")
 
     def _show(self, standing: Standing) -> None:
         if self._metrics is None:

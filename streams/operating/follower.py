@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from streams.errors import SeamlessError
+from streams.clock import Deadline
+from streams.errors import BrokerError, SeamlessError
 from streams.log import get_logger
 from streams.metrics import Metrics
 from streams.operating.followed import Followed
@@ -15,7 +16,7 @@ __all__ = ["Follower"]
 
 log = get_logger(__name__)
 
-_OPEN_S, _POLL_S, _PAUSE_S = 5.0, 0.5, 2.0
+_OPEN_S, _POLL_S, _PAUSE_S, _CLOSE_S = 5.0, 0.2, 2.0, 1.0
 
 
 class Follower:
@@ -57,7 +58,7 @@ class Follower:
         if self._thread is not None:
             self._tried.wait(seconds)
 
-    def close(self, seconds: float = _POLL_S * 2) -> None:
+    def close(self, seconds: float = _CLOSE_S) -> None:
         """End, waiting no longer than this for it."""
         with self._lock:
             self._stop.set()
@@ -66,7 +67,7 @@ class Follower:
             thread.join(seconds)
 
     def _follow(self) -> None:
-        told = False
+        told, deadline = False, Deadline(_OPEN_S)
         followed: Followed | None = None
         with Registry(self._settings.registry) as registry:
             while not self._stop.is_set():
@@ -75,9 +76,12 @@ class Follower:
                         followed = Followed(self._settings, registry, self._metrics)
                     if self.known:
                         followed.poll(_POLL_S)
-                    else:
-                        followed.open(_OPEN_S)
+                    elif followed.begin(_POLL_S):
                         self._followed = followed
+                    elif not deadline.passed():
+                        continue
+                    else:
+                        raise BrokerError(f"what was done is not known after {_OPEN_S:g} s: is the broker up?")
                     told = False
                 except SeamlessError as error:
                     if not told:
