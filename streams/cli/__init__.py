@@ -18,10 +18,12 @@ from streams.cli.conformance import app as _conformance
 from streams.cli.coordinator import coordinator
 from streams.cli.coverage import coverage
 from streams.cli.demo import demo
+from streams.cli.deploy import app as _deploy
 from streams.cli.doctor import doctor
 from streams.cli.fetch import fetch
 from streams.cli.monitoring import app as _monitoring
 from streams.cli.normalize import normalize
+from streams.cli.postmortem import app as _postmortem
 from streams.cli.produce import produce
 from streams.cli.quarantine import app as _quarantine
 from streams.cli.ready import ready
@@ -79,7 +81,20 @@ for _command in (
     alert_bridge,
 ):
     app.command()(_command)
-for _group in (_archive, _backfill, _config, _conformance, _monitoring, _quarantine, _rollback, _schema, _sla, _topics):
+for _group in (
+    _archive,
+    _backfill,
+    _config,
+    _conformance,
+    _deploy,
+    _monitoring,
+    _postmortem,
+    _quarantine,
+    _rollback,
+    _schema,
+    _sla,
+    _topics,
+):
     app.add_typer(_group)
 
 

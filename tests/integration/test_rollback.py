@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -15,18 +17,20 @@ from streams.cli import app
 from streams.clock import now
 from streams.errors import SettingsError
 from streams.sla.breach import Breach
-from tests.support.governing import Writer, audit_of, reports_of
+from tests.support.bars import good_bar
+from tests.support.governing import Writer, audit_of, reports_of, set_mode
 from tests.support.normalizing import normalize
 from tests.support.processes import metrics_of, running
 from tests.support.progress import finished, until
 from tests.support.sla_worlds import SLAWorld, make_sla_world, observation
-from tests.support.working import minute, source_of_bars
+from tests.support.working import asked, finished_job, history, minute, source_of_bars, working
 from tests.support.worlds import DATASET, World
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("logging_as_it_was")]
 
 SLOW = {"kind": "quantile", "quantile": 0.5, "window": "1s", "dataset": DATASET, "consumer": "reader"}
 SHORT = {"max_wait_backfill": "1s", "max_wait_live": "5s", "min_coverage": 0, "on_violation": "partial_fill"}
+PROMISE = "p50 of total <= 2 s over 1s"
 WHY = "the feed of the night is wrong"
 
 
@@ -126,10 +130,24 @@ def test_a_running_normalizer_stops_blocking_and_blocks_again_and_all_of_it_is_t
         ("undo", f"{target}: shadow", f"{target}: as the settings say", "the feed is mended"),
     ]
 
+    told = [(e["kind"], e["what"]) for e in cli.json("postmortem", "new", "--from", "30m")]
+    assert told == [
+        ("rollback", f"shadow: {target}: blocking -> shadow"),
+        ("mode", "conformance: blocking -> shadow"),
+        ("undo", f"{target}: shadow -> as the settings say"),
+        ("mode", "conformance: shadow -> blocking"),
+    ]
+
     cli("rollback", "shadow", "--dataset", DATASET, "--reason", WHY)
     writer.write(["BBB"], range(5), high=1.0)
     normalize(world)
     assert quarantined(world) == 20, "nor does one block that starts meanwhile"
+    with working(world):
+        broken = [good_bar("AAA", n, high=1.0) for n in range(5)]
+        pq.write_table(pa.Table.from_pylist(broken), tmp_path / "broken.parquet")
+        finished_job(world, asked(world, f"files:{tmp_path / 'broken.parquet'}", ["AAA"], 5).id)
+    assert len(history(world)) == 5, "nor does a worker"
+    assert quarantined(world) == 20
 
 
 def test_overrides_of_promises_reach_agent_and_provider_and_go_back_to_the_set_before(
@@ -173,6 +191,21 @@ def test_overrides_of_promises_reach_agent_and_provider_and_go_back_to_the_set_b
         cli("rollback", "undo", "sla", "--reason", "it was not")
         until(lambda: promised() == 2, 10, "the provider's following")
         assert agent.terminate() == 0
+    set_mode(made.world, "canary")
+    assert "version 2.1" in cli("deploy", "record", "2.1", "--reason", "with the cause mended")
+    page = tmp_path / "postmortem.md"
+    cli("postmortem", "new", "--from", "30m", "--title", "Too tight", "--out", str(page))
+    rows = [[c.strip() for c in row.split("|")[2:-1]] for row in page.read_text("utf-8").splitlines() if "| `" in row]
+    assert [row[0] for row in rows] == [
+        *["`override`", "`override`", "`breach`", "`breach`"],
+        *["`rollback`", "`breach`", "`breach`", "`undo`", "`mode`", "`deploy`"],
+    ]
+    assert rows[2][1:3] == [f"{DATASET}, reader", f"slow opened, warning: 5 s where promised was {PROMISE}"]
+    assert rows[4][4] == "too tight"
+    assert "| longest breach | 0:00:0" in page.read_text("utf-8")
+    with pytest.raises(SettingsError, match="is there already"):
+        cli("postmortem", "new", "--from", "30m", "--out", str(page))
+
     with pytest.raises(SettingsError, match="longer than total_deadline"):
         cli("sla", "override", "set", "max_wait_backfill=1h", *policy)
     (held,) = cli.json("sla", "override", "list")
