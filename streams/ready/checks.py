@@ -11,6 +11,8 @@ from streams.build import VERSION, sources_digest
 from streams.doctor.diagnosis import diagnosed
 from streams.doctor.finding import Finding
 from streams.errors import SeamlessError
+from streams.operating.override import settings_under
+from streams.operating.recording import standing_now
 from streams.ready.conformance import conformance_verdict, tallied
 from streams.ready.facts import Facts, runbook_pages
 from streams.ready.governed import schema_verdict
@@ -18,10 +20,11 @@ from streams.ready.leases import lease_verdict
 from streams.ready.objectives import objectives_verdict
 from streams.ready.runbooks import runbook_verdict
 from streams.ready.span import Span
+from streams.ready.taken_back import rollback_verdict
 from streams.ready.tested import read_report, report_verdict
 from streams.ready.verdict import Verdict, failed, passed, unknown
 from streams.registry import Registry
-from streams.settings import LoadedSettings
+from streams.settings import LoadedSettings, Settings
 
 __all__ = ["Asked", "doctor_verdict", "looked_at"]
 
@@ -53,13 +56,15 @@ def looked_at(asked: Asked, tell: Callable[[str], None]) -> Iterator[Verdict]:
     Args:
         tell: told in a few words what is looked at.
     """
-    settings = asked.loaded.settings
-    with Registry(settings.registry) as registry:
+    with Registry(asked.loaded.settings.registry) as registry:
+        # As they are with what was set at run time; where that cannot be read, a line of its own says so.
+        settings, taken_back = _in_force(asked.loaded.settings, registry)
         facts = Facts(settings, registry, tell)
-        yield from _judged("conformance", lambda: _of_conformance(asked, facts))
+        yield from _judged("conformance", lambda: _of_conformance(settings, asked.span, facts))
         yield from _judged("leases", lambda: [lease_verdict(facts.leases(asked.span.begin), asked.span)])
         yield from _judged("objectives", lambda: [objectives_verdict(facts.objectives(asked.span.begin), asked.span)])
         yield from _judged("schemas", lambda: _of_schemas(asked, facts))
+        yield taken_back
     tell("tests and runbooks")
     yield report_verdict(read_report(asked.report), VERSION, sources_digest(), asked.span.end)
     yield from _judged("runbooks", lambda: [runbook_verdict(dashboards_of_alerts(), runbook_pages(asked.runbooks))])
@@ -87,8 +92,15 @@ def _judged(check: str, look: Callable[[], list[Verdict]]) -> list[Verdict]:
         return [unknown(check, str(error))]
 
 
-def _of_conformance(asked: Asked, facts: Facts) -> list[Verdict]:
-    settings, span = asked.loaded.settings, asked.span
+def _in_force(settings: Settings, registry: Registry) -> tuple[Settings, Verdict]:
+    try:
+        standing = standing_now(settings, registry)
+        return settings_under(settings, standing), rollback_verdict(standing)
+    except SeamlessError as error:
+        return settings, unknown("rollbacks", str(error))
+
+
+def _of_conformance(settings: Settings, span: Span, facts: Facts) -> list[Verdict]:
     if not settings.datasets:
         return [failed("conformance", "there is no dataset", 'Add a table such as [datasets."ohlcv.us.1d"].')]
     tallies = tallied(facts.reports(span.begin), span)

@@ -112,15 +112,16 @@ def conformance_verdict(
     """Judge a dataset.
 
     Args:
-        wanted: its mode in the settings.
+        wanted: its mode by the settings and by what was set at run time.
         tally: its reports; None if there are none.
         waiting: returns the findings of rows that wait in quarantine; asked only if a violation regressed.
     """
     if wanted != "blocking":
         return failed(
             CHECK,
-            f"the settings say {wanted}, so rows with violations pass",
-            'Set mode = "blocking" for the dataset or in seamless.conformance, and start the normalizers again.',
+            f"{wanted} is in force, so rows with violations pass",
+            'Set mode = "blocking" for the dataset or in seamless.conformance, and start the normalizers again, or '
+            "undo the rollback.",
             dataset,
         )
     if tally is None or not tally.rows[0]:
@@ -133,9 +134,9 @@ def conformance_verdict(
     if tally.mode != "blocking":
         return failed(
             CHECK,
-            f"the newest report, of {tally.at:%Y-%m-%d %H:%M:%S} UTC, is of {tally.mode} mode, though the settings say "
-            "blocking",
-            "Start the normalizers again with these settings, or undo the rollback to shadow.",
+            f"the newest report, of {tally.at:%Y-%m-%d %H:%M:%S} UTC, is of {tally.mode} mode, though blocking is in "
+            "force",
+            "Start the normalizers again with these settings.",
             dataset,
         )
     found = list(regressions(tally))

@@ -17,8 +17,8 @@ class Verdict:
     """One line.
 
     Attributes:
-        check: which part of the definition: `conformance`, `leases`, `objectives`, `schemas`, `tests`, `runbooks` or
-            `doctor`.
+        check: which part of the definition: `conformance`, `leases`, `objectives`, `schemas`, `rollbacks`, `tests`,
+            `runbooks` or `doctor`.
         state: `pass`; `fail`; `unknown`, as what is needed to look did not answer.
         says: the evidence.
         remedy: what to do; empty where it holds.

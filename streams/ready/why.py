@@ -26,6 +26,10 @@ WHY = {
         "unknown_schema and incompatible_schema that somebody else than their owner approved and whose last day is"
         " not over."
     ),
+    "rollbacks": (
+        "What was taken back in a hurry is to be mended and put back. No rollback may be in force; overrides that were "
+        "set on purpose count as settings."
+    ),
     "tests": (
         "What runs must be what was tested. The report of the tests is to be of this version and its very sources,"
         " not older than thirty days and complete; tests of each group (regression, fault injection, "

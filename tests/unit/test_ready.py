@@ -15,6 +15,8 @@ from schemas.exceptions import Exceptions, SchemaException
 from schemas.findings import Severity
 from schemas.report import ConformanceReport, FindingCount
 from streams.doctor.finding import fine, problem, unknown, warning
+from streams.operating.operation import Change, Operation
+from streams.operating.standing import Standing as Operations
 from streams.ready import verdict as verdicts
 from streams.ready.checks import doctor_verdict
 from streams.ready.conformance import conformance_verdict, tallied
@@ -24,6 +26,7 @@ from streams.ready.leases import LeaseFacts, lease_verdict
 from streams.ready.objectives import ObjectiveFacts, objectives_verdict
 from streams.ready.runbooks import runbook_verdict
 from streams.ready.span import Span, usual
+from streams.ready.taken_back import rollback_verdict
 from streams.ready.tested import GROUPS, Counts, Report, Run, read_report, report_verdict
 from streams.ready.verdict import Verdict
 from streams.ready.why import WHY
@@ -93,7 +96,7 @@ def test_rows_without_findings_in_blocking_mode_pass() -> None:
 @pytest.mark.parametrize(
     ("wanted", "reports", "says"),
     [
-        ("shadow", [report(0.5)], "the settings say shadow"),
+        ("shadow", [report(0.5)], "shadow is in force"),
         ("blocking", [report(0.5), report(0.1, mode="shadow")], "is of shadow mode"),
         ("blocking", [], "no row was normalized"),
         ("blocking", [report(3)], "no row was normalized"),
@@ -286,6 +289,32 @@ def test_an_exception_that_ended_fails_a_strict_dataset_too() -> None:
     assert "it has expired" in found.says
 
 
+# rollbacks
+
+
+def operated(what: str, before: str | None, after: str | None, target: str = "conformance/bars") -> Operation:
+    change = Change(target, before, after, "blocking")
+    return Operation("o1", round(NOW.timestamp() * 1_000), "ann", what, "a unit changed", (change,))
+
+
+def test_a_rollback_in_force_fails_until_it_is_undone() -> None:
+    standing = Operations()
+    assert rollback_verdict(standing).state == "pass"
+    standing.take(operated("shadow", None, "shadow"))
+    found = rollback_verdict(standing)
+    assert found.state == "fail"
+    assert "shadow since 2026-11-25 12:00 UTC by ann (a unit changed)" in found.says
+    standing.take(operated("undo", "shadow", None))
+    assert rollback_verdict(standing).state == "pass"
+
+
+def test_an_override_that_was_set_on_purpose_is_told_and_no_rollback() -> None:
+    standing = Operations()
+    standing.take(operated("override", None, "{}", "sla/any"))
+    found = rollback_verdict(standing)
+    assert (found.state, found.says) == ("pass", "none is in force; 1 SLA overrides are")
+
+
 # tests
 
 
@@ -400,4 +429,4 @@ def test_what_could_not_be_looked_at_goes_before_what_failed() -> None:
 
 
 def test_every_check_is_explained() -> None:
-    assert list(WHY) == ["conformance", "leases", "objectives", "schemas", "tests", "runbooks", "doctor"]
+    assert list(WHY) == ["conformance", "leases", "objectives", "schemas", "rollbacks", "tests", "runbooks", "doctor"]
