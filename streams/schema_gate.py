@@ -90,6 +90,7 @@ class SchemaGate:
 
     def knows(self, identifier: int) -> bool:
         """Whether rows of a schema id that had to wait can be judged by now."""
+        self._raw_schemas.begin_batch()  # Where all that comes waits, no batch begins, and nobody else would ask.
         record = self._resolve(identifier)
         if record is None:
             return False

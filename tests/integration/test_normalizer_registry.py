@@ -91,6 +91,22 @@ def test_a_partition_that_waits_and_is_taken_away_leaves_no_wait_behind(
     assert made.read(made.topic("normalized")) == []
 
 
+def test_rows_that_wait_while_nothing_else_comes_are_asked_about_until_the_registry_is_back(
+    stack: EmbeddedStack, world: str, tmp_path: Path, proxy: Proxy
+) -> None:
+    made = make_world(stack, world, tmp_path, dataset={"partitions": 1})
+    with behind(proxy, stack) as registry, normalizing(made, registry=registry) as run:
+        until(lambda: run.normalizer._owned() == [0], 60, "the assignment")
+        proxy.cut()
+        known = ReferenceCodec(parse_record(made.raw_schema.schema), made.raw_schema.id)
+        made.produce(rows(made, known, 0, 0))
+        until(lambda: run.value("seamless_registry_wait", dataset="bars") == 1, 60, "the wait")
+        # For longer than one batch may spend on schemas.
+        until(lambda: proxy.attempts[-1] - proxy.attempts[0] > 4, 60, "tries")
+        proxy.mend()
+        until(lambda: committed(made) == {0: 10}, 60, "the rows that waited")
+
+
 def test_known_ids_need_no_registry_and_unknown_ones_are_told_apart_from_an_outage(
     stack: EmbeddedStack, world: str, proxy: Proxy
 ) -> None:
