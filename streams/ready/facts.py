@@ -14,7 +14,7 @@ from operations.monitoring.bundle import RUNBOOKS
 from schemas.exceptions import Exceptions
 from schemas.report import ConformanceReport
 from streams import topics
-from streams.errors import BrokerError, SettingsError
+from streams.errors import BrokerError, SeamlessError, SettingsError
 from streams.events import EventCodec
 from streams.partition_reader import PartitionReader
 from streams.policy_feed import PolicyFeed
@@ -41,8 +41,7 @@ _SILENCE_SECONDS = 30.0
 class Facts:
     """Reads what is known of a system; changes nothing and joins no group.
 
-    Each method raises BrokerError, RegistryError, ContractError or SeamlessError of another kind if what it needs does
-    not answer.
+    Each method raises a SeamlessError, such as BrokerError or RegistryError, if what it needs does not answer.
 
     Args:
         tell: told in a few words what is read, as it may take a while.
@@ -117,11 +116,20 @@ class Facts:
                 self._tell(f"{read:,} records of {topic}")
                 for value in records.values:
                     if value is not None:
-                        yield codec.decode(value)
+                        yield _decoded(topic, codec, value)
             if not reader.at_end:
                 raise BrokerError(
                     f"{topic} could not be read to its end: the broker fell silent, or a transaction is open"
                 )
+
+
+def _decoded(topic: str, codec: EventCodec, value: bytes) -> dict[str, Any]:
+    try:
+        return codec.decode(value)
+    except SeamlessError:
+        raise
+    except Exception as error:  # whatever fastavro makes of damaged bytes
+        raise BrokerError(f"{topic} has a record that cannot be read ({error}): something else writes there") from error
 
 
 def runbook_pages(folder: Path | None = None) -> dict[str, dict[str, str]]:

@@ -77,4 +77,6 @@ def lease_verdict(facts: LeaseFacts, span: Span) -> Verdict:
             "is past it.",
         )
     told = ", ".join(f"{n[0]} {name}" for name, n in counts.items())
-    return passed(CHECK, f"{len(facts.held)} held by {facts.asked}, none stuck; in the last {span.words}: {told}")
+    return passed(
+        CHECK, f"{len(facts.held)} held, as {facts.asked} tells, none stuck; in the last {span.words}: {told}"
+    )
