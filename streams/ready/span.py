@@ -49,8 +49,8 @@ class Span:
 
         What is dated after the end counts as of the window: clocks differ by a little.
         """
-        found = max(0, int((self.end - at) / self.window)) if at >= self.begin else None
-        return None if found is None or found > self.before else found
+        found = max(0, (self.end - at) // self.window)
+        return found if found <= self.before else None
 
     def counts(self, moments: Iterable[datetime]) -> list[int]:
         """Return how many moments are in each window, that which is judged first."""

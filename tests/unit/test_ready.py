@@ -395,6 +395,7 @@ SLA = {"seamless-sla-staleness": "Seamless SLA Overview"}
     [
         ("See Seamless SLA Overview.", "pass"),
         ("See Seamless SLA Overview, or GET /v1/leases of the coordinator.", "pass"),
+        ("See Seamless SLA Overview, or http://coordinator:8090/v1 for more.", "pass"),
         ("See Seamless SLA Overview; in v1 look at its log.", "fail"),
         ("See Seamless SLA Overview, or the board seamless_v1.", "fail"),
         ("See the dashboard.", "fail"),
