@@ -101,7 +101,6 @@ class BudgetJudge:
         self.ledger = Ledger(watch.pairs, watch.period, 1 - watch.settings.target, rings)
         self._worst = () if kept is None else tuple(Example(**each) for each in kept["worst"])
         self._synthetic_at: int | None = None if kept is None else kept["synthetic_at"]
-        self._longest = max(pair.long for pair in watch.pairs)
 
     def next_end(self, panes: Panes, closed: int, until: int, *, is_open: bool) -> int:
         step, first = self._watch.step, panes.first
@@ -112,14 +111,15 @@ class BudgetJudge:
 
     def judge(self, panes: Panes, end: int) -> Verdict:
         watch, start = self._watch, end - self._watch.step
-        # First, as steps without observations may be left out: what is too old must not take the place of what is not.
-        self._worst = tuple(each for each in self._worst if nanos(each.at) >= end - self._longest)
         fold = panes.get(start)
         if fold is not None:
             bad = fold.over if watch.limit is None else fold.above(watch.limit)
             self.ledger.add(start, fold.count, bad)
             if bad:
-                self._worst = worst_of((*self._worst, *fold.worst))
+                # Of each pair its own, so that what is old takes no place of what is new. Only here it changes, as
+                # steps at which nothing was told may be left out.
+                told = (*self._worst, *fold.worst)
+                self._worst = tuple(dict.fromkeys(each for p in watch.pairs for each in _since(told, end - p.long)))
             if bad and fold.synthetic:
                 self._synthetic_at = start
         self.ledger.forget(end)
@@ -134,9 +134,10 @@ class BudgetJudge:
         shown = next((i for i, (_, fires) in enumerate(burns) if fires), 0)
         fires = {burn.severity for burn, fires in burns if fires}
         severity: Severity | None = "critical" if "critical" in fires else "warning" if fires else None
+        start = end - watch.pairs[shown].long
         count, over = self.ledger.counts(end, shown)
         return Verdict(
-            start=end - watch.pairs[shown].long,
+            start=start,
             end=end,
             broken=severity,
             observed=burns[shown][0].long_rate if count else None,
@@ -144,8 +145,8 @@ class BudgetJudge:
             count=count,
             over=over,
             burn=tuple(burn for burn, _ in burns),
-            examples=self._worst,
-            synthetic=self._synthetic_at is not None and self._synthetic_at >= end - watch.pairs[shown].long,
+            examples=_since(self._worst, start),
+            synthetic=self._synthetic_at is not None and self._synthetic_at >= start,
             began=end,
         )
 
@@ -162,6 +163,11 @@ class BudgetJudge:
             "worst": [{"fetch_id": e.fetch_id, "elapsed_seconds": e.elapsed_seconds, "at": e.at} for e in self._worst],
             "synthetic_at": self._synthetic_at,
         }
+
+
+def _since(examples: tuple[Example, ...], start: int) -> tuple[Example, ...]:
+    """Return the worst of those that are no older than a moment."""
+    return worst_of(tuple(each for each in examples if nanos(each.at) >= start))
 
 
 class StalenessJudge:

@@ -147,6 +147,16 @@ def test_a_budget_that_burns_fast_in_both_windows_is_critical_and_resolves_when_
     assert escalated.burn[0].short_rate > 4
 
 
+def test_the_examples_of_a_budget_are_those_of_the_windows_that_it_burns_in() -> None:
+    log = log_of(BURN)
+    records = steady(100, 140, 1000)
+    log.write(*records[:100], Seen(50.2, 9.0, ok=False), *records[100:])
+    opened, escalated, _ = log.told() and log.breaches
+    assert opened.examples[0].elapsed_seconds == 9.0
+    assert {e.elapsed_seconds for e in escalated.examples} == {0.1}
+    assert all(e.at >= escalated.window_start for e in escalated.examples)
+
+
 def test_a_short_burst_of_errors_uses_up_too_little_to_alert() -> None:
     log = log_of(BURN)
     log.write(*steady(100, 108, 1000))
