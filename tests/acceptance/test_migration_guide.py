@@ -14,10 +14,10 @@ from operations.testing.ports import free_port
 from tests.support.guides import Command, File, Shell, matches, steps
 from tests.support.processes import SEAMLESS
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(580)]
 
 GUIDE = Path(__file__).parents[2] / "docs" / "migration.md"
-LONGEST_S = 150.0
+LONGEST_S = 240.0
 
 
 def as_a_newcomer() -> dict[str, str]:
