@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from streams.doctor.finding import Finding, fine, problem, warning
 
-__all__ = ["acl_findings", "comparable", "readable"]
+__all__ = ["acl_findings", "comparable", "readable", "unseen_settings"]
 
 _TOPIC = ("DESCRIBE", "READ", "WRITE")
 _GROUP = ("DESCRIBE", "READ")
@@ -23,6 +23,15 @@ def readable(topic: str, rights: Rights) -> bool:
 def comparable(topic: str, rights: Rights) -> bool:
     """Return whether the settings of a topic may be asked for, or it is not there."""
     return topic not in rights or {"DESCRIBE", "DESCRIBE_CONFIGS"} <= rights[topic]
+
+
+def unseen_settings() -> Finding:
+    """Return that the broker's own settings may not be seen, as is usual for all but administrators."""
+    return warning(
+        "acls",
+        "these credentials may not see the broker's settings, which are not compared",
+        "Grant DescribeConfigs on the cluster, or run `seamless doctor` with an administrator's.",
+    )
 
 
 def acl_findings(topics: Rights, groups: Rights) -> Iterator[Finding]:

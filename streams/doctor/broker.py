@@ -88,14 +88,16 @@ class Broker:
             raise self._silent(error) from error
         return sorted(f"{broker.host}:{broker.port}" for broker in found)
 
-    def config(self) -> dict[str, str]:
-        """Return the settings in effect of one broker."""
+    def config(self) -> dict[str, str] | None:
+        """Return the settings in effect of one broker; None if these credentials may not see them."""
         try:
             brokers = self._admin.list_topics(timeout=self._timeout).brokers
             asked = ConfigResource(ConfigResource.Type.BROKER, str(min(brokers)))
             answers = self._admin.describe_configs([asked], request_timeout=self._timeout)
             entries = answers[asked].result(self._timeout)
         except (KafkaException, TimeoutError, ValueError) as error:
+            if _code(error) == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+                return None
             raise self._silent(error) from error
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 

@@ -15,7 +15,7 @@ from streams.archive.consumer import archiver_group
 from streams.build import VERSION
 from streams.clock import now
 from streams.dataset_checks import problems_of_datasets
-from streams.doctor.acl_checks import acl_findings, comparable, readable
+from streams.doctor.acl_checks import acl_findings, comparable, readable, unseen_settings
 from streams.doctor.broker import Broker, Group, client_version
 from streams.doctor.finding import Finding, fine, problem, unknown
 from streams.doctor.group_checks import group_findings
@@ -59,7 +59,8 @@ def diagnosed(loaded: LoadedSettings, timeout: float = 10.0, *, probe: bool = Fa
     broker = Broker(settings, timeout)
     try:
         yield fine("broker", f"answers, as {', '.join(broker.brokers())}")
-        yield from broker_findings(settings, broker.config())
+        config = broker.config()
+        yield from broker_findings(settings, config) if config is not None else [unseen_settings()]
         specs = topics.topics_for(settings)
         rights = broker.topic_rights(spec.name for spec in specs)
         yield from acl_findings(rights, broker.group_rights(_groups(settings)))
