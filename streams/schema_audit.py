@@ -16,7 +16,8 @@ class AuditEntry:
 
     Attributes:
         at: milliseconds since the epoch.
-        what: registered, imported, compatibility, mode, promoted, demoted, exception or refused.
+        what: registered, imported, compatibility, mode, promoted, demoted, exception or refused; of what operators do
+            to a running system, rollback with its name, override, undo or deploy.
     """
 
     at: int

@@ -247,6 +247,8 @@ class Agent:
 
     async def _renew(self, owned: Owned) -> None:
         partition = owned.partition
+        if self._owned.get(partition) is not owned:
+            return
         del self._owned[partition]
         self._retake[partition] = monotonic()
         await self._let_go(owned)
