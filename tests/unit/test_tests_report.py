@@ -81,3 +81,9 @@ def test_runs_are_counted_by_group_and_added_to_those_of_other_paths(tmp_path: P
 def test_a_line_that_names_no_group_is_refused(line: str) -> None:
     with pytest.raises(pytest.UsageError, match="fault_injection: tests/chaos"):
         Grouping([line])
+
+
+def test_every_pattern_of_our_own_groups_is_of_some_file(pytestconfig: pytest.Config) -> None:
+    patterns = [pattern for line in pytestconfig.getini("seamless_groups") for pattern in line.split(":")[1].split()]
+    assert patterns
+    assert not [pattern for pattern in patterns if not list(pytestconfig.rootpath.glob(pattern))]
