@@ -25,13 +25,21 @@ class Prometheus:
     Args:
         rules: paths of files of rules, which are evaluated each second.
         targets: addresses (`host:port`) by the name of their job, scraped each second.
+        alertmanager: the address of who is told of alerts; nobody if not given.
     """
 
     def __init__(
-        self, tool: Callable[[str], Path], folder: Path, rules: list[Path], targets: Mapping[str, str]
+        self,
+        tool: Callable[[str], Path],
+        folder: Path,
+        rules: list[Path],
+        targets: Mapping[str, str],
+        alertmanager: str | None = None,
     ) -> None:
         folder.mkdir()
+        told = [] if alertmanager is None else [{"static_configs": [{"targets": [alertmanager]}]}]
         config = {
+            "alerting": {"alertmanagers": told},
             "global": {"scrape_interval": _EVERY, "evaluation_interval": _EVERY},
             "rule_files": [str(path) for path in rules],
             "scrape_configs": [
