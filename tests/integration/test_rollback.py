@@ -41,7 +41,7 @@ class Cli:
         self._config = str(world.config)
 
     def __call__(self, *args: str) -> Any:
-        done = CliRunner().invoke(app, [*args, "--config", self._config])
+        done = CliRunner().invoke(app, [*args, "--config", self._config], env={"COLUMNS": "250"})
         if done.exception is not None:
             raise done.exception
         return done.stdout

@@ -56,8 +56,9 @@ class SLAWorld:
         assert self._producer.flush(30) == 0
 
     def breaches(self) -> list[Breach]:
-        """Return the committed records of breaches, those of one breach in their order."""
+        """Return the committed records of breaches in the order in which they were written, over all partitions."""
         found = read_committed(self.settings, topics.sla_breaches(self.world.name))
+        found = sorted(found, key=lambda message: message.timestamp()[1])
         return [Breach.from_datum(self._breaches.decode(message.value() or b"")) for message in found]
 
     def written_at(self, breach: Breach) -> datetime:
