@@ -46,7 +46,7 @@ def open_stream(
     switch = Switch()
     core = StreamCore(
         settings,
-        resolve(settings, DATASET, None, policy or SLAPolicy()),
+        resolve(settings, DATASET, None, policy or SLAPolicy(max_wait_live=60)),
         around or Surroundings(),
         ArchiveReader(settings),
         began,
