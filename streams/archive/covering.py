@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from schemas.grid import DAY, make_grid
-from streams.archive.coverage import SymbolCoverage, cover
+from streams.archive.coverage import SymbolCoverage, cover_each
 from streams.archive.reader import ArchiveSnapshot, Moment, nanoseconds
 from streams.clock import Deadline
 from streams.settings import Settings
@@ -45,6 +45,5 @@ def coverage_of(
         # A bar may be stamped a little before or after the range that it lies in.
         rows = snapshot.times(few, begin - grid.interval_ns, stop + grid.interval_ns, deadline)
         by_symbol = {str(name): part["time"].to_numpy() for (name,), part in rows.group_by("symbol")}
-        for name in few:
-            times = by_symbol.get(name, np.zeros(0, np.int64)).astype(np.int64)
-            yield cover(grid, name, times, begin, stop)
+        times = {name: by_symbol.get(name, np.zeros(0, np.int64)).astype(np.int64) for name in few}
+        yield from cover_each(grid, times, begin, stop).values()

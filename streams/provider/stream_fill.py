@@ -15,7 +15,7 @@ import polars as pl
 from coordinator.ranges import Range, normalised
 from schemas.contract import Contract
 from schemas.grid import DAY, make_grid
-from streams.archive.coverage import cover
+from streams.archive.coverage import cover_each
 from streams.archive.reader import ArchiveSnapshot
 from streams.errors import ArchiveUnavailable
 from streams.provider.account import Surroundings
@@ -112,8 +112,8 @@ class HistoryFill:
         symbols = sorted(set(self._known(snapshot, spill, contract) if self._symbols is None else self._symbols))
         for first, behind in self._slices(start, end, len(symbols)):
             times = self._times(snapshot, spill, contract, symbols, first, behind)
-            for symbol in symbols:
-                covered = cover(self._grid, symbol, times.get(symbol, _NONE), first, behind)
+            own = {symbol: times.get(symbol, _NONE) for symbol in symbols}
+            for symbol, covered in cover_each(self._grid, own, first, behind).items():
                 holes.expected += covered.expected
                 holes.present += covered.present
                 if covered.missing:
