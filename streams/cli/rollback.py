@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from streams.cli.schema_trail import who
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
-    from streams.operating.operation import Operation
+    from streams.operating.operation import Change, Operation
     from streams.operating.standing import Standing
     from streams.settings import Settings
 
@@ -158,14 +158,14 @@ def _datasets(settings: Settings, dataset: str | None) -> list[str]:
     return sorted(settings.datasets)
 
 
-def _operation(what: str, reason: str, changes: Sequence[Any]) -> list[Operation]:
+def _operation(what: str, reason: str, changes: Sequence[Change]) -> list[Operation]:
     from streams.operating.recording import new_operation
 
     checked_reason(reason)
     return [new_operation(what, who(), reason, changes)] if changes else []
 
 
-def _do(settings: Settings, plan: Any, as_json: bool, nothing: str) -> None:
+def _do(settings: Settings, plan: Callable[[Standing], Sequence[Operation]], as_json: bool, nothing: str) -> None:
     from streams.operating.recording import decided
     from streams.registry import Registry
 

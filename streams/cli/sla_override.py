@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,8 +63,6 @@ def set_(
     target = _target(settings, dataset, consumer, objective)
 
     def plan(standing: Standing) -> list[Operation]:
-        from copy import deepcopy
-
         before, after = standing.value(target), checked_override(settings, standing, target, given)
         if before == after:
             return []
@@ -138,12 +137,12 @@ def _operation(reason: str, changes: Sequence[Change]) -> list[Operation]:
     return [new_operation("override", who(), reason, changes)]
 
 
-def _do(settings: Settings, plan: object, as_json: bool) -> None:
+def _do(settings: Settings, plan: Callable[[Standing], Sequence[Operation]], as_json: bool) -> None:
     from streams.operating.recording import decided
     from streams.registry import Registry
 
     with Registry(settings.registry) as registry:
-        done, standing = decided(settings, registry, plan)  # type: ignore[arg-type]
+        done, standing = decided(settings, registry, plan)
     if not done and not as_json:
         typer.echo("nothing to do: it is so already")
         return
